@@ -1,0 +1,65 @@
+//! What the kernel holds at one moment, as plain values: metrics, `status` and the lab print from it.
+
+use edge_ebpf::abi::{Counter, Reason, Verdict};
+use serde::Serialize;
+
+/// Role of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Faces the devices.
+    Inside,
+    /// Faces the upstream.
+    Outside,
+}
+
+/// How the program hangs on an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// After the kernel has made a socket buffer: slower, works everywhere.
+    Generic,
+}
+
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub generation: u32,
+    pub interfaces: Vec<InterfaceSnapshot>,
+    pub rules: Vec<RuleSnapshot>,
+    /// Packets that could not be inspected, by reason and verdict.
+    pub uninspectable: Vec<(Reason, Verdict, Counter)>,
+    pub tables: Vec<TableUse>,
+    /// Reports that were not made: over the limit, or the ring was full. Verdicts do not depend on them.
+    pub suppressed_reports: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct InterfaceSnapshot {
+    pub name: String,
+    pub role: Role,
+    /// `None` while the interface does not exist or nothing is attached to it.
+    pub mode: Option<XdpMode>,
+    /// Indexed by `Verdict as usize`.
+    pub verdicts: [Counter; 3],
+}
+
+#[derive(Clone, Debug)]
+pub struct RuleSnapshot {
+    pub policy: String,
+    pub rule: String,
+    /// What the rule does: pass, drop, reject, monitor; `would_pass`, `would_drop`, `would_reject` in a policy that only monitors.
+    pub action: String,
+    /// Part of the generation in force; false for a rule that was removed and whose counts are kept.
+    pub active: bool,
+    pub counter: Counter,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TableUse {
+    /// Snake case: `mac_nodes`, `ipv4_nodes`, `ipv6_skips`, `remote_classes`, `rules`, `rule_counters`, `fragments`, …
+    pub table: &'static str,
+    pub entries: u64,
+    pub capacity: u64,
+}

@@ -1,0 +1,2 @@
+//! The agent of the edge filter.
+pub mod policy;

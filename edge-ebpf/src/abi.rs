@@ -1,0 +1,275 @@
+//! What the kernel program and the agent share: map values, encodings, constants.
+//!
+//! Every type here is `repr(C)` without implicit padding, and its size is asserted below: the agent writes these bytes into maps and
+//! the program reads them. Change one and raise [`SCHEMA`], so that an agent refuses pinned state that another version wrote.
+
+/// Version of everything that outlives one agent: the layouts of the pinned maps.
+pub const SCHEMA: u32 = 1;
+
+/// Words of 64 rules in a [`Row`].
+pub const MAX_WORDS: usize = 16;
+/// Rules in one generation.
+pub const MAX_RULES: usize = MAX_WORDS * 64;
+/// Which rules a class satisfies in one dimension: bit `r % 64` of word `r / 64` for rule `r`.
+pub type Row = [u64; MAX_WORDS];
+
+/// Slots in the pinned table of rule counters. A slot belongs to one (policy, rule) for as long as the table lives.
+pub const RULE_SLOTS: u32 = 4096;
+/// Interfaces one agent serves.
+pub const MAX_INTERFACES: usize = 64;
+/// Size of the perfect hash from interface index to slot, a power of two.
+pub const INTERFACE_HASH: usize = 1024;
+/// Later fragments remembered at once.
+pub const MAX_FRAGMENTS: u32 = 16_384;
+
+/// One entry of a trie: a class, a node's index, or a skip's index, told apart by the top two bits.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Entry(pub u32);
+
+impl Entry {
+    const NODE: u32 = 1 << 31;
+    const SKIP: u32 = 1 << 30;
+    /// Largest class, node or skip index.
+    pub const MAX: u32 = Self::SKIP - 1;
+
+    pub const fn class(class: u32) -> Self {
+        Self(class & Self::MAX)
+    }
+    pub const fn node(index: u32) -> Self {
+        Self((index & Self::MAX) | Self::NODE)
+    }
+    pub const fn skip(index: u32) -> Self {
+        Self((index & Self::MAX) | Self::SKIP)
+    }
+    pub const fn is_class(self) -> bool {
+        self.0 & (Self::NODE | Self::SKIP) == 0
+    }
+    pub const fn is_node(self) -> bool {
+        self.0 & Self::NODE != 0
+    }
+    pub const fn index(self) -> u32 {
+        self.0 & Self::MAX
+    }
+}
+
+/// Entries of a trie's root, indexed by the key's first 16 bits.
+pub const ROOT: usize = 1 << 16;
+/// Entries of a node, indexed by the next 8 bits.
+pub const FANOUT: usize = 256;
+pub type Node = [Entry; FANOUT];
+
+/// A run of key bytes without a branch: where `key & mask == value` go on with `next` at byte `depth`, else the class is `miss`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Skip {
+    /// High and low half of the key.
+    pub mask: [u64; 2],
+    pub value: [u64; 2],
+    pub next: Entry,
+    pub miss: Entry,
+    /// Bytes of the key consumed when `next` is a node.
+    pub depth: u32,
+    pub reserved: u32,
+}
+
+/// Index space of service classes: TCP ports, UDP ports, ICMP types, ICMPv6 types, other protocols by number.
+pub mod service {
+    pub const TCP: usize = 0;
+    pub const UDP: usize = 1 << 16;
+    pub const ICMP: usize = 2 << 16;
+    pub const ICMPV6: usize = ICMP + 256;
+    pub const PROTOCOL: usize = ICMPV6 + 256;
+    pub const SLOTS: usize = PROTOCOL + 256;
+}
+/// A service class for each index of [`service`].
+pub type Services = [u16; service::SLOTS];
+
+/// What becomes of a packet.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Verdict {
+    Pass = 0,
+    Drop = 1,
+    /// Dropped, and the sender told so (TCP RST, ICMP administratively prohibited).
+    Reject = 2,
+}
+
+impl Verdict {
+    pub const ALL: [Self; 3] = [Self::Pass, Self::Drop, Self::Reject];
+
+    pub const fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Pass,
+            2 => Self::Reject,
+            _ => Self::Drop,
+        }
+    }
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+/// Why a packet cannot be inspected.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Reason {
+    /// Ends before a header that it announces does.
+    Truncated = 0,
+    /// A header contradicts itself (version, header length, total length).
+    BadHeader = 1,
+    /// More IPv6 extension headers, or more of their bytes, than are followed.
+    ExtensionChain = 2,
+    /// A later fragment whose first one was not seen.
+    FragmentWithoutFirst = 3,
+    /// More than two VLAN tags.
+    NestedTags = 4,
+}
+
+impl Reason {
+    pub const ALL: [Self; 5] =
+        [Self::Truncated, Self::BadHeader, Self::ExtensionChain, Self::FragmentWithoutFirst, Self::NestedTags];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::BadHeader => "bad_header",
+            Self::ExtensionChain => "extension_chain",
+            Self::FragmentWithoutFirst => "fragment_without_first",
+            Self::NestedTags => "nested_tags",
+        }
+    }
+}
+
+/// What the configuration wants for an uninspectable packet.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnUninspectable {
+    Pass = 0,
+    Drop = 1,
+    /// Drop where an enforcing rule could have matched what is known of the packet (device, remote), pass elsewhere.
+    DropIfRuleCouldMatch = 2,
+}
+
+/// Packets and bytes; one per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counter {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// What a rule does once it is the one.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RuleEntry {
+    /// Slot in the table of rule counters.
+    pub slot: u32,
+    /// A [`Verdict`]; of no meaning for a monitored rule.
+    pub verdict: u8,
+    /// 1: a match is reported in the ring buffer. (`u8`, not `bool`: any byte the map may hold must be a valid value.)
+    pub report: u8,
+    pub reserved: [u8; 2],
+}
+
+/// Names one fragmented datagram (RFC 791 section 3.2, RFC 8200 section 4.5).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct FragmentKey {
+    pub source: [u64; 2],
+    pub destination: [u64; 2],
+    pub id: u32,
+    /// 4 or 6.
+    pub family: u16,
+    /// Protocol number for IPv4, 0 for IPv6, where the identification is enough.
+    pub protocol: u16,
+}
+
+/// The first fragment's verdict, kept for the later ones.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FragmentVerdict {
+    /// Counter slot of the rule that decided, or `u32::MAX`.
+    pub slot: u32,
+    pub verdict: u8,
+    pub reserved: [u8; 3],
+}
+
+/// A report of a matched rule or an uninspectable packet, for the ring buffer.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Event {
+    /// High and low half; an IPv4 address is the high 32 bits of the first.
+    pub source: [u64; 2],
+    pub destination: [u64; 2],
+    pub interface: u32,
+    /// Counter slot of the rule, or `u32::MAX` for an uninspectable packet.
+    pub slot: u32,
+    /// Length of the frame in bytes.
+    pub length: u32,
+    pub generation: u32,
+    pub device: [u8; 6],
+    pub source_port: u16,
+    pub destination_port: u16,
+    /// 4, 6, or 0 where the packet did not get that far.
+    pub family: u8,
+    pub protocol: u8,
+    pub verdict: u8,
+    /// 1: the rule only monitors; the verdict is another's.
+    pub monitored: u8,
+    /// A [`Reason`], or 255.
+    pub reason: u8,
+    pub reserved: u8,
+}
+
+/// Who may report how much: written by the agent every second, so that a dead agent's ring goes quiet by itself.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReportBudget {
+    pub epoch: u32,
+    /// Reports per CPU and epoch.
+    pub limit: u32,
+}
+
+/// A CPU's share of the budget, and what it has reported in this epoch.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ReportState {
+    pub epoch: u32,
+    pub used: u32,
+    /// Reports left out because the budget was used up or the ring full.
+    pub suppressed: u64,
+    /// Hash of (rule, device, remote, service) last reported from each place in this epoch.
+    pub seen: [u32; REPORT_SEEN],
+}
+pub const REPORT_SEEN: usize = 1024;
+
+/// Stamped beside the pins.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stamp {
+    pub magic: u32,
+    pub schema: u32,
+    pub generation: u32,
+    pub reserved: u32,
+}
+/// "edge"
+pub const STAMP_MAGIC: u32 = 0x6564_6765;
+
+const _: () = {
+    assert!(size_of::<Skip>() == 48);
+    assert!(size_of::<Counter>() == 16);
+    assert!(size_of::<RuleEntry>() == 8);
+    assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<FragmentVerdict>() == 8);
+    assert!(size_of::<Event>() == 64);
+    assert!(size_of::<ReportBudget>() == 8);
+    assert!(size_of::<ReportState>() == 16 + 4 * REPORT_SEEN);
+    assert!(size_of::<Stamp>() == 16);
+    assert!(size_of::<Row>() == 128);
+    assert!(size_of::<Node>() == 1024);
+};
