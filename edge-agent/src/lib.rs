@@ -1,2 +1,3 @@
 //! The agent of the edge filter.
+pub mod dataplane;
 pub mod policy;
