@@ -1,3 +1,4 @@
 //! The agent of the edge filter.
+pub mod agent;
 pub mod dataplane;
 pub mod policy;

@@ -1,0 +1,2 @@
+//! The run loop: keeps the policies that are configured in force.
+pub mod status;
