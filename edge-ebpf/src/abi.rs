@@ -59,17 +59,18 @@ pub const ROOT: usize = 1 << 16;
 pub const FANOUT: usize = 256;
 pub type Node = [Entry; FANOUT];
 
-/// A run of key bytes without a branch: where `key & mask == value` go on with `next` at byte `depth`, else the class is `miss`.
+/// A run of key bits without a branch: where `rest & mask == value`, `bytes` of the rest are consumed and `next` goes on; else the class
+/// is `miss`. "Rest" is the key less what was consumed before, left-aligned.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Skip {
-    /// High and low half of the key.
+    /// High and low half.
     pub mask: [u64; 2],
     pub value: [u64; 2],
     pub next: Entry,
     pub miss: Entry,
-    /// Bytes of the key consumed when `next` is a node.
-    pub depth: u32,
+    /// At least 1 where `next` is a node.
+    pub bytes: u32,
     pub reserved: u32,
 }
 
@@ -128,11 +129,19 @@ pub enum Reason {
     FragmentWithoutFirst = 3,
     /// More than two VLAN tags.
     NestedTags = 4,
+    /// The header's destination is only the next stop: an IPv6 routing header with segments left, an IPv4 source route.
+    SourceRoute = 5,
 }
 
 impl Reason {
-    pub const ALL: [Self; 5] =
-        [Self::Truncated, Self::BadHeader, Self::ExtensionChain, Self::FragmentWithoutFirst, Self::NestedTags];
+    pub const ALL: [Self; 6] =
+        [Self::Truncated, Self::BadHeader, Self::ExtensionChain, Self::FragmentWithoutFirst, Self::NestedTags, Self::SourceRoute];
+
+    /// Entries of a table with a counter for each reason and verdict, and the place in it.
+    pub const SLOTS: usize = Self::ALL.len() * Verdict::ALL.len();
+    pub const fn slot(self, verdict: Verdict) -> usize {
+        self as usize * Verdict::ALL.len() + verdict as usize
+    }
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -141,6 +150,7 @@ impl Reason {
             Self::ExtensionChain => "extension_chain",
             Self::FragmentWithoutFirst => "fragment_without_first",
             Self::NestedTags => "nested_tags",
+            Self::SourceRoute => "source_route",
         }
     }
 }
