@@ -2,3 +2,5 @@
 pub mod agent;
 pub mod dataplane;
 pub mod policy;
+pub mod server;
+pub mod telemetry;

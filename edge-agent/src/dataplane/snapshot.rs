@@ -13,6 +13,15 @@ pub enum Role {
     Outside,
 }
 
+impl Role {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inside => "inside",
+            Self::Outside => "outside",
+        }
+    }
+}
+
 /// How the program hangs on an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +30,17 @@ pub enum XdpMode {
     Native,
     /// After the kernel has made a socket buffer: slower, works everywhere.
     Generic,
+}
+
+impl XdpMode {
+    pub const ALL: [Self; 2] = [Self::Native, Self::Generic];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

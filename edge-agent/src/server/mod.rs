@@ -1,0 +1,3 @@
+//! What the agent answers to others on this machine.
+
+pub mod http;

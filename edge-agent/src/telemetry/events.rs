@@ -1,0 +1,107 @@
+//! The kernel's reports of matched rules and uninspectable packets: read from the ring buffer, named, logged, kept for a while.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aya::maps::{MapData, RingBuf};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use crate::telemetry::history::History;
+
+mod decode;
+mod report;
+pub use decode::Malformed;
+pub use report::{Names, Report, RuleName};
+
+/// How often the ring is emptied. By the clock and not by wake-ups: those would cost the program an interrupt for each report, and the
+/// ring holds more than its budget lets through in this time.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Reports taken from the ring before other tasks get their turn.
+const BATCH: usize = 256;
+
+/// How many reports were read, for the metrics.
+#[derive(Debug, Default)]
+pub struct ReportCounts {
+    read: AtomicU64,
+    malformed: AtomicU64,
+}
+
+impl ReportCounts {
+    pub fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+}
+
+/// Where reports go.
+pub struct Reports {
+    /// Names of the generation in force; the agent replaces them with each one.
+    pub names: watch::Receiver<Arc<Names>>,
+    pub counts: Arc<ReportCounts>,
+    pub history: Arc<History>,
+}
+
+impl Reports {
+    /// Takes reports from `ring` for as long as the future is polled.
+    pub async fn follow(self, mut ring: RingBuf<MapData>) {
+        let mut tick = tokio::time::interval(INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            while !self.take(&mut ring) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// One batch; whether the ring is empty now.
+    fn take(&self, ring: &mut RingBuf<MapData>) -> bool {
+        for _ in 0..BATCH {
+            let Some(item) = ring.next() else { return true };
+            self.receive(&item, SystemTime::now());
+        }
+        false
+    }
+
+    fn receive(&self, bytes: &[u8], at: SystemTime) {
+        match decode::event(bytes) {
+            Ok(event) => {
+                self.counts.read.fetch_add(1, Ordering::Relaxed);
+                let report = Report::new(&event, &self.names.borrow(), at);
+                report.log();
+                self.history.push(report);
+            }
+            Err(error) => {
+                self.counts.malformed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "a report was left out");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edge_ebpf::abi::Event;
+
+    use super::*;
+
+    fn reports() -> Reports {
+        let (_, names) = watch::channel(Arc::new(Names::default()));
+        Reports { names, counts: Arc::default(), history: Arc::new(History::new(10)) }
+    }
+
+    #[test]
+    fn a_whole_report_is_kept_and_a_cut_one_only_counted() {
+        let reports = reports();
+        reports.receive(&[0; size_of::<Event>()], SystemTime::now());
+        reports.receive(&[0; size_of::<Event>() - 1], SystemTime::now());
+        reports.receive(&[0; size_of::<Event>() + 8], SystemTime::now());
+        assert_eq!((reports.counts.read(), reports.counts.malformed()), (1, 2));
+        assert_eq!(reports.history.newest(10).len(), 1);
+    }
+}

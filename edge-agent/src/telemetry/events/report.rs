@@ -1,0 +1,237 @@
+//! An event with the names that its numbers stand for.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::SystemTime;
+
+use edge_ebpf::abi::{Event, Reason, Verdict};
+use serde::Serialize;
+
+/// What the numbers in events mean in the generation in force.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// By slot in the table of rule counters. Slots keep their rule over generations.
+    pub rules: HashMap<u32, RuleName>,
+    /// By interface index.
+    pub interfaces: HashMap<u32, String>,
+}
+
+/// Which rule owns a counter slot.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct RuleName {
+    pub policy: String,
+    pub rule: String,
+    /// As in the label `action` of the metrics.
+    pub action: String,
+}
+
+/// One packet that a rule matched, or that could not be inspected.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Report {
+    /// When the agent read it.
+    pub at: SystemTime,
+    /// The rule; `None` for an uninspectable packet, or if the rule is of a generation whose names are gone.
+    pub rule: Option<RuleName>,
+    /// Why the packet could not be inspected.
+    pub reason: Option<&'static str>,
+    /// What became of the packet.
+    pub verdict: &'static str,
+    /// The rule only counted; the verdict is another's.
+    pub monitored: bool,
+    /// The device's MAC.
+    pub device: String,
+    pub source: Option<IpAddr>,
+    pub destination: Option<IpAddr>,
+    /// 0 where the protocol has none.
+    pub source_port: u16,
+    /// The ICMP type for ICMP.
+    pub destination_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Its name, or `#7` if it has gone.
+    pub interface: String,
+    /// Bytes of the frame.
+    pub length: u32,
+    pub generation: u32,
+}
+
+impl Report {
+    pub(super) fn new(event: &Event, names: &Names, at: SystemTime) -> Self {
+        let Event {
+            source,
+            destination,
+            interface,
+            slot,
+            length,
+            generation,
+            device,
+            source_port,
+            destination_port,
+            family,
+            protocol,
+            verdict,
+            monitored,
+            reason,
+            reserved: _,
+        } = *event;
+        Self {
+            at,
+            rule: names.rules.get(&slot).cloned(),
+            reason: Reason::ALL.into_iter().find(|known| *known as u8 == reason).map(Reason::name),
+            verdict: Verdict::from_u8(verdict).name(),
+            monitored: monitored != 0,
+            device: mac(device),
+            source: address(family, source),
+            destination: address(family, destination),
+            source_port,
+            destination_port,
+            protocol,
+            interface: names.interfaces.get(&interface).cloned().unwrap_or_else(|| format!("#{interface}")),
+            length,
+            generation,
+        }
+    }
+
+    /// One line of the structured log, under the target `edge::match`.
+    pub(super) fn log(&self) {
+        let Self {
+            at: _,
+            rule,
+            reason,
+            verdict,
+            monitored,
+            device,
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+            interface,
+            length,
+            generation,
+        } = self;
+        // `Option` fields that are `None` are left out of the line.
+        let name = |of: fn(&RuleName) -> &str| rule.as_ref().map(of);
+        tracing::info!(
+            target: "edge::match",
+            policy = name(|rule| &rule.policy),
+            rule = name(|rule| &rule.rule),
+            action = name(|rule| &rule.action),
+            reason,
+            verdict,
+            monitored,
+            device,
+            source = source.map(tracing::field::display),
+            source_port,
+            destination = destination.map(tracing::field::display),
+            destination_port,
+            protocol,
+            interface,
+            length,
+            generation,
+        );
+    }
+}
+
+fn mac([a, b, c, d, e, f]: [u8; 6]) -> String {
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
+
+/// `None` where the packet was not parsed as far as its addresses.
+fn address(family: u8, [high, low]: [u64; 2]) -> Option<IpAddr> {
+    match family {
+        4 => Some(Ipv4Addr::from((high >> 32) as u32).into()),
+        6 => Some(Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)).into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn event() -> Event {
+        Event {
+            source: [u64::from(u32::from(Ipv4Addr::new(192, 0, 2, 10))) << 32, 0],
+            destination: [u64::from(u32::from(Ipv4Addr::new(42, 62, 48, 7))) << 32, 0],
+            interface: 3,
+            slot: 17,
+            length: 74,
+            generation: 2,
+            device: [0x64, 0x09, 0x80, 0, 0, 1],
+            source_port: 40_000,
+            destination_port: 443,
+            family: 4,
+            protocol: 6,
+            verdict: Verdict::Drop as u8,
+            monitored: 0,
+            reason: 255,
+            reserved: 0,
+        }
+    }
+
+    fn names() -> Names {
+        let rule = RuleName { policy: "iaf-xiaomi".into(), rule: "no-reporting".into(), action: "drop".into() };
+        Names { rules: [(17, rule)].into(), interfaces: [(3, "lan0".into())].into() }
+    }
+
+    #[test]
+    fn numbers_become_names() {
+        let report = Report::new(&event(), &names(), SystemTime::UNIX_EPOCH);
+        assert_eq!(report.rule, names().rules.get(&17).cloned());
+        assert_eq!(report.interface, "lan0");
+        assert_eq!(report.device, "64:09:80:00:00:01");
+        assert_eq!(report.source, Some("192.0.2.10".parse().expect("an address")));
+        assert_eq!(report.destination, Some("42.62.48.7".parse().expect("an address")));
+        assert_eq!((report.verdict, report.reason), ("drop", None));
+    }
+
+    #[test]
+    fn ipv6_and_what_could_not_be_parsed() {
+        let six = Event { family: 6, source: [0x2001_0db8_0000_0000, 0x10], ..event() };
+        assert_eq!(Report::new(&six, &names(), SystemTime::UNIX_EPOCH).source, Some("2001:db8::10".parse().expect("an address")));
+
+        let cut = Event { family: 0, slot: u32::MAX, reason: Reason::Truncated as u8, interface: 9, ..event() };
+        let report = Report::new(&cut, &names(), SystemTime::UNIX_EPOCH);
+        assert_eq!((report.source, report.rule, report.reason), (None, None, Some("truncated")));
+        assert_eq!(report.interface, "#9", "an interface that has gone keeps its number");
+    }
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panicked").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_log_line_carries_each_field() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let report = Report::new(&event(), &names(), SystemTime::UNIX_EPOCH);
+        tracing::subscriber::with_default(subscriber, || report.log());
+
+        let bytes = buffer.0.lock().expect("no writer panicked").clone();
+        let line: serde_json::Value = serde_json::from_slice(&bytes).expect("one JSON object");
+        assert_eq!(line["target"], "edge::match");
+        assert_eq!(
+            line["fields"],
+            serde_json::json!({
+                "policy": "iaf-xiaomi", "rule": "no-reporting", "action": "drop", "verdict": "drop", "monitored": false,
+                "device": "64:09:80:00:00:01", "source": "192.0.2.10", "source_port": 40_000, "destination": "42.62.48.7",
+                "destination_port": 443, "protocol": 6, "interface": "lan0", "length": 74, "generation": 2,
+            })
+        );
+    }
+}

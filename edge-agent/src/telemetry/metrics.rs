@@ -1,0 +1,199 @@
+//! A [`Status`] as Prometheus metrics.
+//!
+//! A plain function and not a `prometheus::core::Collector`: a collector cannot fail, and a scrape that cannot read the kernel must be an
+//! error and not half the truth. So each scrape reads one [`Status`] and makes all families from it, or none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use edge_ebpf::abi::{Counter, Verdict};
+use prometheus::TextEncoder;
+use prometheus::proto::MetricFamily;
+
+use crate::agent::status::{PolicyStatus, SourceStatus, Status, StatusError, StatusSource};
+use crate::dataplane::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse, XdpMode};
+use crate::telemetry::events::ReportCounts;
+
+mod family;
+use family::Family;
+
+/// No metrics can be given.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrapeError {
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    #[error("cannot write the metrics as text: {0}")]
+    Encode(#[from] prometheus::Error),
+}
+
+/// Answers scrapes.
+pub struct Exporter {
+    source: StatusSource,
+    reports: Arc<ReportCounts>,
+    failures: AtomicU64,
+}
+
+impl Exporter {
+    pub fn new(source: StatusSource, reports: Arc<ReportCounts>) -> Self {
+        Self { source, reports, failures: AtomicU64::new(0) }
+    }
+
+    /// The text exposition format, version 0.0.4, of the moment.
+    ///
+    /// # Errors
+    /// If the kernel's counters cannot be read; the next scrape that succeeds tells how often that was.
+    pub fn scrape(&self) -> Result<String, ScrapeError> {
+        self.text().inspect_err(|_| {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn text(&self) -> Result<String, ScrapeError> {
+        let status = (self.source)()?;
+        Ok(TextEncoder::new().encode_to_string(&families(&status, &self.reports, self.failures.load(Ordering::Relaxed)))?)
+    }
+}
+
+/// Every metric of the agent, by name of the thing measured.
+fn families(status: &Status, reports: &ReportCounts, scrape_failures: u64) -> Vec<MetricFamily> {
+    let Status {
+        version,
+        schema,
+        started_at,
+        generation,
+        loaded_at,
+        ready,
+        policies,
+        warnings,
+        sources,
+        load_failures,
+        last_failure,
+        snapshot,
+    } = status;
+
+    let mut all = vec![
+        Family::gauge("edge_build_info", "The agent's version, and the version of the layouts that it pins.")
+            .with(&[("schema", &schema.to_string()), ("version", version)], 1.0),
+        Family::gauge("process_start_time_seconds", "When the agent started, in seconds since the epoch.").with(&[], seconds(*started_at)),
+        Family::gauge("edge_ready", "1 if the policies that are configured now are in force on every configured interface.")
+            .with(&[], flag(*ready)),
+        Family::gauge("edge_generation", "Number of the set of tables in force; 0 if none is.").with(&[], f64::from(*generation)),
+        Family::gauge("edge_loaded_timestamp_seconds", "When this agent put the generation in force, in seconds since the epoch.")
+            .with_each(loaded_at, |at, family| family.add(&[], seconds(*at))),
+        Family::counter("edge_policy_load_failures_total", "Attempts to load that changed nothing, by the stage that failed.")
+            .with_each(load_failures, |(stage, count), family| family.add(&[("stage", stage.name())], whole(*count))),
+        Family::gauge("edge_policy_load_ok", "1 if the last attempt to load succeeded, so that what is in force is what the files say.")
+            .with(&[], flag(last_failure.is_none())),
+        Family::gauge("edge_policy_warnings", "Warnings about the policies in force; `edge-agent check` prints them.")
+            .with(&[], whole(warnings.len() as u64)),
+        Family::gauge("edge_policy_info", "A policy in force.").with_each(policies, policy_info),
+        Family::gauge("edge_source_entries", "Entries of a data file that the policies in force were resolved with.").with_each(
+            sources,
+            |SourceStatus { name, file, entries, .. }, family| {
+                family.add(&[("file", &file.to_string_lossy()), ("source", name)], whole(*entries));
+            },
+        ),
+        Family::gauge("edge_source_modified_timestamp_seconds", "When a data file was last changed, in seconds since the epoch.")
+            .with_each(sources, |SourceStatus { name, file, modified, .. }, family| {
+                if let Some(at) = modified {
+                    family.add(&[("file", &file.to_string_lossy()), ("source", name)], seconds(*at));
+                }
+            }),
+    ];
+    all.extend(from_kernel(snapshot));
+    all.extend([
+        Family::counter("edge_reports_total", "Reports of matched rules and of uninspectable packets that the agent has read.")
+            .with(&[], whole(reports.read())),
+        Family::counter("edge_reports_malformed_total", "Reports that the agent could not decode.").with(&[], whole(reports.malformed())),
+        Family::counter("edge_scrape_failures_total", "Scrapes answered with an error because the kernel's counters could not be read.")
+            .with(&[], whole(scrape_failures)),
+    ]);
+    all.into_iter().filter_map(Family::finish).collect()
+}
+
+fn from_kernel(snapshot: &Snapshot) -> [Family; 11] {
+    // The generation is told once, from the status that the snapshot was taken for.
+    let Snapshot { generation: _, interfaces, rules, uninspectable, tables, suppressed_reports } = snapshot;
+    [
+        Family::counter("edge_interface_packets_total", "Packets that arrived on an interface, by what became of them.")
+            .with_each(interfaces, |interface, family| interface_verdicts(interface, family, |counter| counter.packets)),
+        Family::counter("edge_interface_bytes_total", "Bytes of the frames that arrived on an interface, by what became of them.")
+            .with_each(interfaces, |interface, family| interface_verdicts(interface, family, |counter| counter.bytes)),
+        Family::gauge("edge_interface_enforcing", "1 if the filter is attached to the interface.").with_each(
+            interfaces,
+            |InterfaceSnapshot { name, role, mode, .. }, family| {
+                family.add(&[("interface", name), ("role", role.name())], flag(mode.is_some()));
+            },
+        ),
+        Family::gauge("edge_interface_xdp_mode", "1 for the mode in which the filter is attached to the interface, 0 for the others.")
+            .with_each(interfaces, interface_modes),
+        Family::counter("edge_rule_packets_total", "Packets that a rule decided, or only counted where it monitors.")
+            .with_each(rules, |rule, family| rule_counter(rule, family, |counter| counter.packets)),
+        Family::counter("edge_rule_bytes_total", "Bytes of the frames that a rule decided, or only counted where it monitors.")
+            .with_each(rules, |rule, family| rule_counter(rule, family, |counter| counter.bytes)),
+        Family::counter("edge_uninspectable_packets_total", "Packets that could not be inspected, by reason and by what became of them.")
+            .with_each(uninspectable, |(reason, verdict, counter), family| {
+                family.add(&[("reason", reason.name()), ("verdict", verdict.name())], whole(counter.packets));
+            }),
+        Family::counter("edge_uninspectable_bytes_total", "Bytes of the frames that could not be inspected.").with_each(
+            uninspectable,
+            |(reason, verdict, counter), family| {
+                family.add(&[("reason", reason.name()), ("verdict", verdict.name())], whole(counter.bytes));
+            },
+        ),
+        Family::gauge("edge_table_entries", "Entries in use of a table in the kernel.")
+            .with_each(tables, |TableUse { table, entries, .. }, family| family.add(&[("table", table)], whole(*entries))),
+        Family::gauge("edge_table_capacity", "Entries that a table in the kernel can hold.")
+            .with_each(tables, |TableUse { table, capacity, .. }, family| family.add(&[("table", table)], whole(*capacity))),
+        Family::counter(
+            "edge_reports_suppressed_total",
+            "Reports not made: over the limit, or the ring was full. Verdicts do not depend on it.",
+        )
+        .with(&[], whole(*suppressed_reports)),
+    ]
+}
+
+fn policy_info(PolicyStatus { name, title, severity, mode, priority }: &PolicyStatus, family: &mut Family) {
+    family.add(&[("mode", mode), ("policy", name), ("priority", &priority.to_string()), ("severity", severity), ("title", title)], 1.0);
+}
+
+fn interface_verdicts(interface: &InterfaceSnapshot, family: &mut Family, value: impl Fn(&Counter) -> u64) {
+    let InterfaceSnapshot { name, role, mode: _, verdicts } = interface;
+    for verdict in Verdict::ALL {
+        let counted = whole(value(&verdicts[verdict as usize]));
+        family.add(&[("interface", name), ("role", role.name()), ("verdict", verdict.name())], counted);
+    }
+}
+
+fn interface_modes(interface: &InterfaceSnapshot, family: &mut Family) {
+    let InterfaceSnapshot { name, role, mode, verdicts: _ } = interface;
+    for candidate in XdpMode::ALL {
+        let labels = [("interface", name.as_str()), ("mode", candidate.name()), ("role", role.name())];
+        family.add(&labels, flag(*mode == Some(candidate)));
+    }
+}
+
+/// Rules that no policy has any more are told as well: a counter that vanishes reads as a reset.
+fn rule_counter(rule: &RuleSnapshot, family: &mut Family, value: impl Fn(&Counter) -> u64) {
+    let RuleSnapshot { policy, rule, action, active: _, counter } = rule;
+    family.add(&[("action", action), ("policy", policy), ("rule", rule)], whole(value(counter)));
+}
+
+fn flag(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}
+
+/// Prometheus counts in `f64`: exact up to 2^53.
+fn whole(value: u64) -> f64 {
+    value as f64
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
