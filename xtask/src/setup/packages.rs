@@ -1,0 +1,94 @@
+//! What the machine must have besides Rust, and how Debian calls it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::command::{find_program, is_root, output, run};
+
+/// What set-up is for; each includes the one before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
+pub enum Purpose {
+    /// The agent with its kernel program.
+    Build,
+    /// The agent's data sources, and the lab's servers and clients.
+    Run,
+    /// Everything that a test starts.
+    Test,
+    /// Formatting and lints besides.
+    Ci,
+}
+
+/// Something that a command needs, and the package that brings it.
+struct Need {
+    from: Purpose,
+    what: What,
+    package: &'static str,
+}
+
+enum What {
+    Program(&'static str),
+    File(&'static str),
+}
+
+const NEEDS: &[Need] = &[
+    Need { from: Purpose::Run, what: What::File("/etc/services"), package: "netbase" },
+    Need { from: Purpose::Run, what: What::File("/usr/share/ieee-data/oui.csv"), package: "ieee-data" },
+    Need { from: Purpose::Run, what: What::File("/usr/share/tor/geoip"), package: "tor-geoipdb" },
+    Need { from: Purpose::Run, what: What::Program("ip"), package: "iproute2" },
+    Need { from: Purpose::Run, what: What::Program("ethtool"), package: "ethtool" },
+    Need { from: Purpose::Run, what: What::Program("curl"), package: "curl" },
+    Need { from: Purpose::Run, what: What::Program("openssl"), package: "openssl" },
+    Need { from: Purpose::Run, what: What::Program("dnsmasq"), package: "dnsmasq-base" },
+    Need { from: Purpose::Test, what: What::Program("promtool"), package: "prometheus" },
+];
+
+/// Installs what is missing for the purpose.
+pub fn provide(purpose: Purpose) -> Result<()> {
+    let is_missing = |need: &&Need| match need.what {
+        What::Program(name) => find_program(name).is_none(),
+        What::File(path) => !Path::new(path).exists(),
+    };
+    let missing: Vec<_> = NEEDS.iter().filter(|need| need.from <= purpose).filter(is_missing).map(|need| need.package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing).with_context(|| format!("these are missing: {}", missing.join(", ")))?;
+    if missing.contains(&"prometheus") {
+        // Wanted as a program for tests, not as a service of this machine. Without systemd there is none to stop.
+        let _ = Command::new("systemctl").args(["disable", "--quiet", "--now", "prometheus"]).output();
+    }
+    Ok(())
+}
+
+/// Installs Debian packages, or says what to type where that is not ours to do.
+pub fn install(packages: &[&str]) -> Result<()> {
+    if find_program("apt-get").is_none() {
+        bail!("this is not a Debian machine: install the equivalents of the Debian packages {}", packages.join(" "));
+    }
+    if !is_root() {
+        bail!("run this once: sudo apt-get update && sudo apt-get install --no-install-recommends {}", packages.join(" "));
+    }
+    println!("setup: installing {}", packages.join(" "));
+    run(apt_get().args(["-qq", "update"]))?;
+    run(apt_get().args(["-qq", "install", "--no-install-recommends", "--yes", "-o=Dpkg::Use-Pty=0"]).args(packages))
+}
+
+/// Whether the package lists, as they are, offer a package. False without apt.
+pub fn is_offered(package: &str) -> bool {
+    let policy = output(Command::new("apt-cache").args(["policy", package]));
+    policy.is_ok_and(|text| text.lines().any(|line| line.trim().starts_with("Candidate: ") && !line.ends_with("(none)")))
+}
+
+/// Brings the package lists up to date, where that is ours to do.
+pub fn update() -> Result<()> {
+    if is_root() && find_program("apt-get").is_some() { run(apt_get().args(["-qq", "update"])) } else { Ok(()) }
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(std::process::Stdio::null());
+    command
+}
