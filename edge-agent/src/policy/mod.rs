@@ -1,2 +1,7 @@
 //! From YAML to tables: load → resolve → compile, each step a type that only the one before can make.
+pub mod json_schema;
+pub mod keys;
 pub mod model;
+pub mod problem;
+pub mod shape;
+pub mod yaml;

@@ -1,0 +1,47 @@
+//! The command line: a file per command.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod schema;
+
+/// Keeps devices from destinations, in the kernel, by policies in YAML.
+#[derive(Parser)]
+#[command(name = "edge-agent", version)]
+struct Arguments {
+    /// The agent's configuration.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/edge/agent.yaml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A command is its arguments, with `fn run(self, config: &Path) -> anyhow::Result<ExitCode>`.
+#[derive(Subcommand)]
+enum Command {
+    Schema(schema::Schema),
+}
+
+impl Command {
+    fn run(self, config: &Path) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Schema(command) => command.run(config),
+        }
+    }
+}
+
+/// Runs the command that the arguments name. An error of the command itself is printed and gives 2; what it looked for and did not
+/// find right (a policy with errors, a failed test) gives 1.
+pub fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    command.run(&config).unwrap_or_else(|error| {
+        // A reader that has seen enough (`| head`) is no failure.
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("edge-agent: {error:#}");
+        ExitCode::from(2)
+    })
+}

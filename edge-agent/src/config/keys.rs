@@ -1,0 +1,128 @@
+//! The keys of `agent.yaml`.
+
+use crate::policy::keys::{MAC, PREFIX, SERVICE};
+use crate::policy::shape::{Key, Object, Shape, Text};
+
+pub static AGENT: Object = Object {
+    name: "agent",
+    keys: &[
+        Key::required("interfaces", &Shape::Object(&INTERFACES), "the interfaces to filter on, by role"),
+        Key::optional("xdp", &Shape::Object(&XDP), "how the program is attached"),
+        Key::optional("policies", &FILE, "folder of the policies, read with all below it; /etc/edge/policies if absent"),
+        Key::optional("metrics", &Shape::Object(&METRICS), "Prometheus metrics and health"),
+        Key::optional("control", &Shape::Object(&CONTROL), "what `status` and `reload` talk to"),
+        Key::optional("log", &Shape::Object(&LOG), "the agent's log on standard error"),
+        Key::optional("state", &Shape::Object(&STATE), "what outlives the agent"),
+        Key::optional("sources", &Shape::Object(&SOURCES), "data files that policies refer to"),
+        Key::optional("always_allow", &Shape::Object(&ALWAYS_ALLOW), "passed before any policy is asked"),
+        Key::optional("uninspectable", &Shape::Object(&UNINSPECTABLE), "verdicts on packets that cannot be inspected, by reason"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static INTERFACES: Object = Object {
+    name: "interfaces",
+    keys: &[
+        Key::required("inside", &Shape::List(1, &INTERFACE), "these face the devices"),
+        Key::optional("outside", &Shape::List(0, &INTERFACE), "these face the upstream"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static XDP: Object = Object {
+    name: "xdp",
+    keys: &[Key::optional(
+        "mode",
+        &Shape::Word(&["native", "generic", "native_or_generic"]),
+        "in the driver, after it, or after it where the driver cannot; native if absent",
+    )],
+    choice: false,
+    later: &[],
+};
+
+static METRICS: Object = Object {
+    name: "metrics",
+    keys: &[Key::optional("listen", &SOCKET_ADDRESS, "address and port; 127.0.0.1:9650 if absent")],
+    choice: false,
+    later: &[],
+};
+
+static CONTROL: Object = Object {
+    name: "control",
+    keys: &[Key::optional("socket", &FILE, "Unix socket; /run/edge/agent.sock if absent")],
+    choice: false,
+    later: &[],
+};
+
+static LOG: Object = Object {
+    name: "log",
+    keys: &[
+        Key::optional("format", &Shape::Word(&["text", "json"]), "text if absent"),
+        Key::optional("level", &Shape::Word(&["error", "warn", "info", "debug", "trace"]), "info if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static STATE: Object = Object {
+    name: "state",
+    keys: &[Key::optional("pins", &FILE, "folder in a BPF file system; /sys/fs/bpf/edge if absent")],
+    choice: false,
+    later: &[],
+};
+
+static SOURCES: Object = Object {
+    name: "sources",
+    keys: &[
+        Key::optional("vendors", &Shape::List(1, &FILE), "assignments of the IEEE registry as CSV; those of Debian's ieee-data if absent"),
+        Key::optional("countries", &Shape::Object(&COUNTRIES), "country of each address; those of Debian's tor-geoipdb if absent"),
+    ],
+    choice: false,
+    later: &["asns"],
+};
+
+static COUNTRIES: Object = Object {
+    name: "countries",
+    keys: &[
+        Key::optional("ipv4", &FILE, "lines `first,last,CC` with addresses as numbers; /usr/share/tor/geoip if absent"),
+        Key::optional("ipv6", &FILE, "lines `first,last,CC` with addresses as text; /usr/share/tor/geoip6 if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static ALWAYS_ALLOW: Object = Object {
+    name: "always_allow",
+    keys: &[
+        Key::optional("prefixes", &Shape::List(0, &PREFIX), "destinations: CIDR prefixes, addresses, or ranges `first-last`"),
+        Key::optional("services", &Shape::List(0, &SERVICE), "protocols and destination ports"),
+        Key::optional("macs", &Shape::List(0, &MAC), "devices"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+/// One key a reason, named as in `edge_ebpf::abi::Reason`.
+static UNINSPECTABLE: Object = Object {
+    name: "uninspectable",
+    keys: &[
+        Key::optional("truncated", &VERDICT, "ends before a header that it announces does"),
+        Key::optional("bad_header", &VERDICT, "a header contradicts itself"),
+        Key::optional("extension_chain", &VERDICT, "more IPv6 extension headers than are followed"),
+        Key::optional("fragment_without_first", &VERDICT, "a later fragment whose first one was not seen"),
+        Key::optional("nested_tags", &VERDICT, "more than two VLAN tags"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static VERDICT: Shape = Shape::Word(&["pass", "drop", "drop_if_rule_could_match"]);
+static FILE: Shape = text("a path", "/etc/edge/policies");
+static INTERFACE: Shape = text("an interface's name", "eth0");
+static SOCKET_ADDRESS: Shape = text("an address and port", "127.0.0.1:9650");
+
+const fn text(what: &'static str, example: &'static str) -> Shape {
+    Shape::Text(Text { what, pattern: "", example })
+}

@@ -1,0 +1,2 @@
+//! The agent's own configuration, `agent.yaml`.
+pub mod keys;

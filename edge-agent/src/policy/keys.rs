@@ -1,0 +1,164 @@
+//! The keys of a policy.
+
+use super::shape::{Key, Object, Shape, Text};
+
+pub static POLICY: Object = Object {
+    name: "policy",
+    keys: &[
+        Key::required("apiVersion", &Shape::Word(&["edge/v1"]), "version of this language"),
+        Key::required("kind", &Shape::Word(&["Policy"]), "what this document is"),
+        Key::required("metadata", &Shape::Object(&METADATA), "who says so, and since when"),
+        Key::required("spec", &Shape::Object(&SPEC), "what is to be enforced"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static METADATA: Object = Object {
+    name: "metadata",
+    keys: &[
+        Key::required("name", &NAME, "unique name, in metrics and logs"),
+        Key::optional("title", &ANY_TEXT, "one line for people; the name if absent"),
+        Key::optional("severity", &Shape::Word(SEVERITIES), "how grave the advisory is; medium if absent"),
+        Key::optional("issued", &OPTIONAL_DATE, "date of the advisory"),
+        Key::optional("expires", &OPTIONAL_DATE, "last day of the advisory: `check` warns from the next on; it stays enforced"),
+        Key::optional("references", &Shape::List(0, &Shape::Object(&REFERENCE)), "sources of what the policy says"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+pub const SEVERITIES: &[&str] = &["low", "medium", "high", "critical"];
+
+static REFERENCE: Object = Object {
+    name: "reference",
+    keys: &[
+        Key::required("title", &ANY_TEXT, "title of the source"),
+        Key::optional("date", &OPTIONAL_DATE, "its date"),
+        Key::optional("url", &ANY_TEXT, "where it stands"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static SPEC: Object = Object {
+    name: "spec",
+    keys: &[
+        Key::optional("mode", &Shape::Word(&["enforce", "monitor"]), "monitor: every rule only counts and reports; enforce if absent"),
+        Key::optional("priority", &Shape::Integer(0, 1_000_000), "policies with a lower number are asked first; 100 if absent"),
+        Key::optional(
+            "devices",
+            &Shape::Named(&Shape::Object(&EXPRESSION)),
+            "groups of devices, by name; `all` and `unknown` are built in",
+        ),
+        Key::optional("destinations", &Shape::Named(&Shape::Object(&DESTINATION)), "sets of addresses, by name; `any` is built in"),
+        Key::required("rules", &Shape::List(1, &Shape::Object(&RULE)), "the first rule that matches and does not only monitor decides"),
+        Key::optional("tests", &Shape::List(0, &Shape::Object(&TEST)), "packets and what must become of them"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+/// A device group is a boolean expression over signals.
+static EXPRESSION: Object = Object {
+    name: "expression",
+    keys: &[
+        Key::optional("any", &Shape::List(1, &Shape::Object(&EXPRESSION)), "at least one of these holds"),
+        Key::optional("all", &Shape::List(1, &Shape::Object(&EXPRESSION)), "all of these hold"),
+        Key::optional("not", &Shape::Object(&EXPRESSION), "this does not hold"),
+        Key::optional(
+            "vendor",
+            &Shape::List(1, &VENDOR),
+            "the MAC is assigned to an organisation of the IEEE registry whose name has these words, in any case",
+        ),
+        Key::optional("mac", &Shape::List(1, &MAC), "the MAC begins so: up to six bytes, or the length in bits after `/`"),
+    ],
+    choice: true,
+    later: &["names", "dhcp", "tcp_syn", "tls", "http", "signature"],
+};
+
+static DESTINATION: Object = Object {
+    name: "destination",
+    keys: &[
+        Key::optional("prefixes", &Shape::List(0, &PREFIX), "CIDR prefixes, addresses, or ranges `first-last`"),
+        Key::optional("prefix_lists", &Shape::List(0, &FILE), "text files of the same, one a line, plain or gzip"),
+        Key::optional("countries", &Shape::List(0, &COUNTRY), "ISO 3166 codes of two letters"),
+    ],
+    choice: false,
+    later: &["domains", "domain_lists", "asns"],
+};
+
+static RULE: Object = Object {
+    name: "rule",
+    keys: &[
+        Key::required("id", &NAME, "unique in the policy, in metrics and logs"),
+        Key::required("from", &Shape::OneOrMany(&GROUP), "device groups"),
+        Key::optional("to", &Shape::OneOrMany(&DESTINATION_NAME), "destinations; any if absent"),
+        Key::optional("services", &Shape::OneOrMany(&SERVICE), "protocols and destination ports; any if absent"),
+        Key::required("action", &Shape::Word(&["pass", "drop", "reject", "monitor"]), "what becomes of a packet that matches"),
+    ],
+    choice: false,
+    later: &["when", "rate_limit", "rate"],
+};
+
+static TEST: Object = Object {
+    name: "test",
+    keys: &[
+        Key::required("name", &ANY_TEXT, "what is shown"),
+        Key::required("from", &Shape::Object(&TEST_FROM), "the device"),
+        Key::required("to", &Shape::Object(&TEST_TO), "the remote"),
+        Key::required("expect", &Shape::Object(&TEST_EXPECT), "what must become of the packet"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static TEST_FROM: Object = Object {
+    name: "test_from",
+    keys: &[
+        Key::required("mac", &MAC, "the device's whole MAC"),
+        Key::optional("address", &ADDRESS, "the device's address; one of the remote's family if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static TEST_TO: Object = Object {
+    name: "test_to",
+    keys: &[
+        Key::required("address", &ADDRESS, "the remote's address"),
+        Key::required("service", &SERVICE, "one protocol and port: `tcp/443`, `udp/53`, `icmp/8`, `ip/47`"),
+    ],
+    choice: false,
+    later: &["name", "domain"],
+};
+
+static TEST_EXPECT: Object = Object {
+    name: "test_expect",
+    keys: &[
+        Key::required("verdict", &Shape::Word(&["pass", "drop", "reject"]), "what becomes of the packet"),
+        Key::optional("rule", &RULE_NAME, "the rule that decides; `policy/rule` for another policy's"),
+        Key::optional("monitored", &Shape::List(0, &RULE_NAME), "all rules that count and report it and do not decide, in order"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+const fn text(what: &'static str, pattern: &'static str, example: &'static str) -> Shape {
+    Shape::Text(Text { what, pattern, example })
+}
+
+pub static NAME: Shape = text("a name", "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "no-reporting");
+static ANY_TEXT: Shape = text("a text", "", "as it shall be shown");
+static OPTIONAL_DATE: Shape = Shape::OrNull(&DATE);
+static DATE: Shape = text("a date", "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2014-10-24");
+static VENDOR: Shape = text("a vendor's name", "", "Xiaomi");
+pub static MAC: Shape = text("a MAC prefix", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){0,5}(/[0-9]{1,2})?$", "64:09:80:00:00:00/24");
+pub static PREFIX: Shape = text("a prefix", "", "42.62.48.0/24");
+static FILE: Shape = text("a file", "", "lists/servers.txt");
+static COUNTRY: Shape = text("a country's code", "^[A-Z]{2}$", "CN");
+static GROUP: Shape = text("a group's name", "", "phones");
+static DESTINATION_NAME: Shape = text("a destination's name", "", "servers");
+pub static SERVICE: Shape = text("a service", "", "tcp/443");
+static ADDRESS: Shape = text("an address", "", "192.0.2.1");
+static RULE_NAME: Shape = text("a rule's id", "", "no-reporting");
