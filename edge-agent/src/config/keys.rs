@@ -113,6 +113,7 @@ static UNINSPECTABLE: Object = Object {
         Key::optional("extension_chain", &VERDICT, "more IPv6 extension headers than are followed"),
         Key::optional("fragment_without_first", &VERDICT, "a later fragment whose first one was not seen"),
         Key::optional("nested_tags", &VERDICT, "more than two VLAN tags"),
+        Key::optional("source_route", &VERDICT, "the header names a next stop, not the destination"),
     ],
     choice: false,
     later: &[],
