@@ -1,4 +1,7 @@
 //! The project's own commands, and the lab that they and the end-to-end tests share.
 
+pub mod build;
 pub mod command;
+pub mod lint;
 pub mod setup;
+pub mod test;

@@ -1,8 +1,11 @@
 //! `cargo xtask NAME`, or `./x NAME`.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, Purpose};
+use xtask::{build, lint, test};
 
 #[derive(Parser)]
 #[command(name = "x", about = "Set-up, build, lab, test: the project's own commands")]
@@ -19,11 +22,31 @@ enum Command {
         #[arg(long = "for", value_enum, default_value = "build")]
         purpose: Purpose,
     },
+    /// Build the agent, with the kernel program in it.
+    Build,
+    /// Check formatting and lints.
+    Lint,
+    /// Run every test; as root also those that load programs and build networks.
+    Test,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The chain of causes in one line; a backtrace of ours would hide it.
+        Err(error) => {
+            eprintln!("x: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup { purpose } => setup::setup(purpose).map(drop),
+        Command::Build => build::build().map(|agent| println!("{}", agent.display())),
+        Command::Lint => lint::lint(),
+        Command::Test => test::test(),
     }
 }

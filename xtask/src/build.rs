@@ -1,0 +1,32 @@
+//! `xtask build`: the agent, one file, with the kernel program in it.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::command::{output, run, workspace};
+use crate::setup::{Purpose, setup};
+
+/// The cargo that runs us; it serves for the host's crates.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// Sets up, builds the agent and returns its path.
+pub fn build() -> Result<PathBuf> {
+    setup(Purpose::Build)?;
+    run(cargo().args(["build", "--package=edge-agent"]))?;
+    agent_path()
+}
+
+/// Where cargo puts the agent.
+pub fn agent_path() -> Result<PathBuf> {
+    let metadata = output(cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata did not print JSON")?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    Ok(PathBuf::from(target).join("debug/edge-agent"))
+}
