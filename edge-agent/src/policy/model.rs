@@ -144,9 +144,16 @@ pub enum ServiceMatch {
     /// Every packet of this protocol number, whatever its port or type.
     Protocol(u8),
     /// Destination ports, inclusive.
-    Ports { protocol: PortProtocol, first: u16, last: u16 },
+    Ports {
+        protocol: PortProtocol,
+        first: u16,
+        last: u16,
+    },
     /// One ICMP (4) or ICMPv6 (6) type.
-    Icmp { family: Family, kind: u8 },
+    Icmp {
+        family: Family,
+        kind: u8,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,0 +1,174 @@
+//! The decision: what becomes of a frame, and why. Maps, counters and reports are the caller's, behind two traits; the kernel program
+//! implements them over BPF maps, the agent over vectors.
+
+use crate::{
+    abi::{FragmentKey, FragmentVerdict, MAX_WORDS, OnUninspectable, Reason, Row, RuleEntry, Verdict},
+    packet::{Address, Family, Fragment, Mac, Packet},
+    trie::{self, Storage},
+};
+
+/// One generation's tables. A `None` where the compiler put an entry is a defect, and ends the decision.
+pub trait Tables {
+    fn mac(&self) -> &impl Storage;
+    fn v4(&self) -> &impl Storage;
+    fn v6(&self) -> &impl Storage;
+    /// Service class of an index of [`crate::abi::service`].
+    fn service(&self, index: usize) -> u32;
+    fn device_row(&self, class: u32) -> Option<&Row>;
+    fn remote_row(&self, class: u32) -> Option<&Row>;
+    fn service_row(&self, class: u32) -> Option<&Row>;
+    fn rule(&self, rule: u32) -> Option<RuleEntry>;
+    /// Words of a row in use.
+    fn words(&self) -> usize;
+    /// Whether any bit of [`Self::monitored`] is set.
+    fn has_monitored(&self) -> bool;
+    /// Word of the rules that only monitor.
+    fn monitored(&self, word: usize) -> u64;
+    /// Word of the rules that keep a packet from passing.
+    fn restricting(&self, word: usize) -> u64;
+    fn on_uninspectable(&self, reason: Reason) -> OnUninspectable;
+}
+
+/// What the engine remembers and tells while it decides.
+pub trait Observer {
+    fn first_fragment(&self, key: &FragmentKey) -> Option<FragmentVerdict>;
+    fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict);
+    /// The packet matched these monitored rules: bit `b` of `bits` is rule `64 * word + b`.
+    fn monitored(&mut self, packet: &Packet, word: usize, bits: u64);
+}
+
+/// Why a verdict is what it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// No rule wants anything of it.
+    NoRule,
+    Rule(RuleEntry),
+    /// A later fragment, which shares its first one's fate.
+    FirstFragment(FragmentVerdict),
+    Uninspectable(Reason),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    pub verdict: Verdict,
+    pub cause: Cause,
+}
+
+impl Decision {
+    const NO_RULE: Self = Self { verdict: Verdict::Pass, cause: Cause::NoRule };
+}
+
+/// Marks a fragment whose first one no rule decided.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// Decides about `packet`, which came in on an inside interface. `None`: a table lacks an entry that it must have.
+#[inline(always)]
+pub fn decide(packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> Option<Decision> {
+    if let Some(reason) = packet.fault {
+        return uninspectable(packet, reason, tables);
+    }
+    if matches!(packet.family, Family::None) {
+        return Some(Decision::NO_RULE);
+    }
+    if matches!(packet.fragment, Fragment::Later) {
+        return match observer.first_fragment(&fragment_key(packet)) {
+            Some(first) => Some(Decision { verdict: Verdict::from_u8(first.verdict), cause: Cause::FirstFragment(first) }),
+            None => uninspectable(packet, Reason::FragmentWithoutFirst, tables),
+        };
+    }
+    let device = tables.device_row(device_class(packet.device, tables)?)?;
+    let remote = tables.remote_row(remote_class(packet.family, packet.destination, tables)?)?;
+    let service = tables.service_row(tables.service(packet.service))?;
+    let mut decision = Decision::NO_RULE;
+    for word in 0..MAX_WORDS {
+        if word >= tables.words() {
+            break;
+        }
+        let hits = device[word] & remote[word] & service[word];
+        let monitored = if tables.has_monitored() { hits & tables.monitored(word) } else { 0 };
+        let deciding = hits & !monitored;
+        if monitored != 0 {
+            let before = if deciding == 0 { monitored } else { monitored & (lowest(deciding) - 1) };
+            if before != 0 {
+                observer.monitored(packet, word, before);
+            }
+        }
+        if deciding != 0 {
+            let rule = tables.rule(word as u32 * 64 + deciding.trailing_zeros())?;
+            decision = Decision { verdict: Verdict::from_u8(rule.verdict), cause: Cause::Rule(rule) };
+            break;
+        }
+    }
+    if matches!(packet.fragment, Fragment::First) {
+        let slot = if let Cause::Rule(rule) = decision.cause { rule.slot } else { NO_SLOT };
+        let verdict = FragmentVerdict { slot, verdict: decision.verdict as u8, reserved: [0; 3] };
+        observer.remember_fragment(&fragment_key(packet), verdict);
+    }
+    Some(decision)
+}
+
+/// The lowest set bit, alone.
+#[inline(always)]
+const fn lowest(bits: u64) -> u64 {
+    bits & bits.wrapping_neg()
+}
+
+#[inline(always)]
+pub fn device_class(device: Mac, tables: &impl Tables) -> Option<u32> {
+    trie::lookup::<6>(tables.mac(), [device.0 << 16, 0])
+}
+
+#[inline(always)]
+pub fn remote_class(family: Family, remote: Address, tables: &impl Tables) -> Option<u32> {
+    if matches!(family, Family::V4) {
+        trie::lookup_v4(tables.v4(), (remote.high >> 32) as u32)
+    } else {
+        trie::lookup::<16>(tables.v6(), [remote.high, remote.low])
+    }
+}
+
+/// The configured verdict, which may depend on whether a restricting rule could have matched what is known.
+#[inline(always)]
+fn uninspectable(packet: &Packet, reason: Reason, tables: &impl Tables) -> Option<Decision> {
+    let verdict = match tables.on_uninspectable(reason) {
+        OnUninspectable::Pass => Verdict::Pass,
+        OnUninspectable::Drop => Verdict::Drop,
+        OnUninspectable::DropIfRuleCouldMatch => {
+            let device = tables.device_row(device_class(packet.device, tables)?)?;
+            // A source route's destination is not where the packet ends, so it says nothing.
+            let remote_known = !matches!(packet.family, Family::None) && !matches!(reason, Reason::SourceRoute);
+            let mut could_match = 0;
+            if remote_known {
+                let remote = tables.remote_row(remote_class(packet.family, packet.destination, tables)?)?;
+                for word in 0..MAX_WORDS {
+                    if word >= tables.words() {
+                        break;
+                    }
+                    could_match |= device[word] & remote[word] & tables.restricting(word);
+                }
+            } else {
+                for word in 0..MAX_WORDS {
+                    if word >= tables.words() {
+                        break;
+                    }
+                    could_match |= device[word] & tables.restricting(word);
+                }
+            }
+            if could_match == 0 { Verdict::Pass } else { Verdict::Drop }
+        }
+    };
+    Some(Decision { verdict, cause: Cause::Uninspectable(reason) })
+}
+
+#[inline(always)]
+fn fragment_key(packet: &Packet) -> FragmentKey {
+    let v4 = matches!(packet.family, Family::V4);
+    FragmentKey {
+        source: [packet.source.high, packet.source.low],
+        destination: [packet.destination.high, packet.destination.low],
+        id: packet.id,
+        family: if v4 { 4 } else { 6 },
+        // IPv6 has no protocol in a later fragment that all senders agree on, and its identification is unique without it.
+        protocol: if v4 { u16::from(packet.protocol) } else { 0 },
+    }
+}

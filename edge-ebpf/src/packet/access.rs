@@ -1,0 +1,244 @@
+//! Bounds-checked access to a frame's bytes: the only module of the library with unsafe code.
+//!
+//! A [`View`] is N bytes that were checked once; its getters take their place as a constant and are checked by the compiler. In the kernel
+//! the same check is what the verifier looks for, so the loads go through the very pointer that was compared: an optimiser that recomputes
+//! it, splits it or moves the load loses the proof, hence the inline assembly.
+#![expect(unsafe_code, reason = "the one place that turns checked offsets into loads and stores")]
+
+use core::marker::PhantomData;
+
+/// Largest offset that can be asked for: the verifier wants it bounded, no header starts beyond it, and it is far below the 64 KiB that a
+/// packet pointer may move.
+const MAX_OFFSET: usize = 0x3fff;
+
+/// Hides a value's origin from the optimiser, so that it neither recomputes a checked pointer nor drops a mask that only the verifier needs.
+#[inline(always)]
+fn opaque(value: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = value;
+        // SAFETY: a register move; no memory, no flags, no stack.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+        value
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    value
+}
+
+/// The same value, about which the verifier knows nothing any more: `noise` is XORed in and out. It follows each path with the constants
+/// that the path found, so what comes after a parser is checked once for every way through it, unless they are made to look alike.
+///
+/// `noise` must itself be unknown in all bits that `value` may have, such as an address out of the frame.
+#[inline(always)]
+pub(crate) fn forget(value: usize, noise: u64) -> usize {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = value;
+        // SAFETY: two register operations; no memory, no flags, no stack.
+        unsafe {
+            core::arch::asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) noise, options(pure, nomem, nostack, preserves_flags))
+        };
+        value
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _ = noise;
+        value
+    }
+}
+
+/// A frame from its first byte to its last one that is in linear memory.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    start: usize,
+    end: usize,
+    bytes: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Frame<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let range = bytes.as_ptr_range();
+        // Addresses come back as pointers in a view's getters; exposing says so to the memory model.
+        Self { start: range.start.expose_provenance(), end: range.end.addr(), bytes: PhantomData }
+    }
+
+    /// # Safety
+    /// `start..end` must be readable for `'a`; in the kernel, an XDP context's `data` and `data_end`.
+    #[inline(always)]
+    pub unsafe fn from_raw(start: usize, end: usize) -> Self {
+        Self { start, end, bytes: PhantomData }
+    }
+
+    /// Bytes in linear memory.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The `N` bytes at `offset`, or `None` where the frame ends before them.
+    #[inline(always)]
+    pub fn view<const N: usize>(&self, offset: usize) -> Option<View<'a, N>> {
+        let at = checked::<N>(self.start, self.end, offset)?;
+        Some(View { at, bytes: PhantomData })
+    }
+}
+
+/// A frame that can be written.
+pub struct FrameMut<'a> {
+    start: usize,
+    end: usize,
+    bytes: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> FrameMut<'a> {
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        let range = bytes.as_mut_ptr_range();
+        Self { start: range.start.expose_provenance(), end: range.end.addr(), bytes: PhantomData }
+    }
+
+    /// # Safety
+    /// As for [`Frame::from_raw`], and writable.
+    #[inline(always)]
+    pub unsafe fn from_raw(start: usize, end: usize) -> Self {
+        Self { start, end, bytes: PhantomData }
+    }
+
+    #[inline(always)]
+    pub fn frame(&self) -> Frame<'_> {
+        Frame { start: self.start, end: self.end, bytes: PhantomData }
+    }
+
+    /// The `N` bytes at `offset`, to be written.
+    #[inline(always)]
+    pub fn view_mut<const N: usize>(&mut self, offset: usize) -> Option<ViewMut<'_, N>> {
+        let at = checked::<N>(self.start, self.end, offset)?;
+        Some(ViewMut { at, bytes: PhantomData })
+    }
+}
+
+/// The address of `offset`, if `N` bytes are there.
+#[inline(always)]
+fn checked<const N: usize>(start: usize, end: usize, offset: usize) -> Option<usize> {
+    // Beyond the largest offset the frame counts as ended on the host; in the kernel the mask says the same to the verifier, and no caller
+    // gets there, since parsing bounds what it adds up.
+    #[cfg(not(target_arch = "bpf"))]
+    if offset > MAX_OFFSET {
+        return None;
+    }
+    let at = opaque(start + (opaque(offset) & MAX_OFFSET));
+    if at + N > end { None } else { Some(at) }
+}
+
+/// `N` bytes of a frame, checked to be there.
+#[derive(Clone, Copy)]
+pub struct View<'a, const N: usize> {
+    at: usize,
+    bytes: PhantomData<&'a [u8]>,
+}
+
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty, $instruction:literal;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name<const AT: usize>(self) -> $type {
+            const { assert!(AT + size_of::<$type>() <= N, "reads beyond the view") };
+            #[cfg(target_arch = "bpf")]
+            {
+                let value: u64;
+                // SAFETY: `checked` found N bytes at `at`, and AT + the size of the value is at most N.
+                unsafe {
+                    core::arch::asm!($instruction, out(reg) value, in(reg) self.at, const AT,
+                        options(pure, readonly, nostack, preserves_flags))
+                };
+                <$type>::from_be(value as $type)
+            }
+            #[cfg(not(target_arch = "bpf"))]
+            {
+                let pointer = core::ptr::with_exposed_provenance::<$type>(self.at + AT);
+                // SAFETY: `checked` found N bytes at `at`, and AT + the size of the value is at most N.
+                <$type>::from_be(unsafe { pointer.read_unaligned() })
+            }
+        }
+    )*};
+}
+
+impl<const N: usize> View<'_, N> {
+    getters! {
+        u8: u8, "{0} = *(u8 *)({1} + {2})";
+        /// Big-endian, as are all the wider ones.
+        u16: u16, "{0} = *(u16 *)({1} + {2})";
+        u32: u32, "{0} = *(u32 *)({1} + {2})";
+        u64: u64, "{0} = *(u64 *)({1} + {2})";
+    }
+}
+
+/// `N` bytes of a frame, checked to be there, to be written.
+pub struct ViewMut<'a, const N: usize> {
+    at: usize,
+    bytes: PhantomData<&'a mut [u8]>,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty, $instruction:literal;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name<const AT: usize>(&mut self, value: $type) {
+            const { assert!(AT + size_of::<$type>() <= N, "writes beyond the view") };
+            #[cfg(target_arch = "bpf")]
+            {
+                let value = value.to_be() as u64;
+                // SAFETY: `checked` found N bytes at `at`, and AT + the size of the value is at most N.
+                unsafe {
+                    core::arch::asm!($instruction, in(reg) value, in(reg) self.at, const AT, options(nostack, preserves_flags))
+                };
+            }
+            #[cfg(not(target_arch = "bpf"))]
+            {
+                let pointer = core::ptr::with_exposed_provenance_mut::<$type>(self.at + AT);
+                // SAFETY: `checked` found N bytes at `at`, and AT + the size of the value is at most N.
+                unsafe { pointer.write_unaligned(value.to_be()) }
+            }
+        }
+    )*};
+}
+
+impl<const N: usize> ViewMut<'_, N> {
+    setters! {
+        set_u8: u8, "*(u8 *)({1} + {2}) = {0}";
+        /// Big-endian, as are all the wider ones.
+        set_u16: u16, "*(u16 *)({1} + {2}) = {0}";
+        set_u32: u32, "*(u32 *)({1} + {2}) = {0}";
+        set_u64: u64, "*(u64 *)({1} + {2}) = {0}";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_ends_with_the_frame() {
+        let bytes = [1u8, 2, 3, 4, 5, 6, 7, 8];
+        let frame = Frame::new(&bytes);
+        assert_eq!(frame.view::<4>(4).map(|view| (view.u8::<0>(), view.u16::<2>())), Some((5, 0x0708)));
+        assert_eq!(frame.view::<8>(0).map(|view| view.u64::<0>()), Some(0x0102_0304_0506_0708));
+        assert!(frame.view::<4>(5).is_none());
+        assert!(frame.view::<1>(8).is_none());
+        assert!(frame.view::<1>(MAX_OFFSET + 1).is_none());
+        assert!(frame.view::<1>(usize::MAX).is_none());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut bytes = [0u8; 6];
+        let mut frame = FrameMut::new(&mut bytes);
+        frame.view_mut::<4>(1).expect("four bytes").set_u32::<0>(0x0a0b_0c0d);
+        assert!(frame.view_mut::<4>(3).is_none());
+        assert_eq!(bytes, [0, 0x0a, 0x0b, 0x0c, 0x0d, 0]);
+    }
+}

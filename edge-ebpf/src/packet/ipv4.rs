@@ -1,0 +1,83 @@
+//! IPv4 with options (RFC 791).
+
+use super::{
+    Address, Family, Fragment, Packet,
+    access::{Frame, forget},
+    transport,
+};
+use crate::abi::Reason;
+
+const HEADER: usize = 20;
+/// Bytes of options at the most: a header length of 15 words.
+const MAX_OPTIONS: usize = 40;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET: u16 = 0x1fff;
+
+/// Option kinds (RFC 791 section 3.1).
+const END: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
+
+#[inline(always)]
+pub(super) fn parse(frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Reason> {
+    let Some(header) = frame.view::<HEADER>(packet.network) else { return Err(Reason::Truncated) };
+    let version = header.u8::<0>();
+    let length = usize::from(version & 0x0f) * 4;
+    let total = usize::from(header.u16::<2>());
+    if version >> 4 != 4 || length < HEADER || total < length {
+        return Err(Reason::BadHeader);
+    }
+    packet.family = Family::V4;
+    packet.protocol = header.u8::<9>();
+    packet.source = Address { high: u64::from(header.u32::<12>()) << 32, low: 0 };
+    packet.destination = Address { high: u64::from(header.u32::<16>()) << 32, low: 0 };
+    packet.id = u32::from(header.u16::<4>());
+    packet.transport = packet.network + length;
+    let fragment = header.u16::<6>();
+    if length > HEADER {
+        options(frame, packet.network + HEADER, length - HEADER, packet.destination.high >> 32)?;
+    }
+    packet.fragment = match (fragment & OFFSET, fragment & MORE_FRAGMENTS) {
+        (0, 0) => Fragment::Whole,
+        (0, _) => Fragment::First,
+        _ => Fragment::Later,
+    };
+    if packet.fragment == Fragment::Later {
+        return Ok(());
+    }
+    transport::parse(frame, packet, total - length)
+}
+
+/// Finds a source route that still has somewhere to go: the destination that a rule would be asked about is then not the last one.
+#[inline(always)]
+fn options(frame: &Frame<'_>, start: usize, length: usize, noise: u64) -> Result<(), Reason> {
+    let mut at = 0;
+    for _ in 0..MAX_OPTIONS {
+        at = forget(at, noise);
+        if at >= length {
+            return Ok(());
+        }
+        let Some(kind) = frame.view::<1>(start + at) else { return Err(Reason::Truncated) };
+        match kind.u8::<0>() {
+            END => return Ok(()),
+            NO_OPERATION => at += 1,
+            kind => {
+                let Some(size) = frame.view::<2>(start + at) else { return Err(Reason::Truncated) };
+                let size = usize::from(size.u8::<1>());
+                if size < 2 || at + size > length {
+                    return Err(Reason::BadHeader);
+                }
+                if kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE {
+                    let Some(route) = frame.view::<3>(start + at) else { return Err(Reason::Truncated) };
+                    // The pointer counts from 1 and is behind the last address when the route is used up.
+                    if usize::from(route.u8::<2>()) <= size {
+                        return Err(Reason::SourceRoute);
+                    }
+                }
+                at += size;
+            }
+        }
+    }
+    Ok(())
+}

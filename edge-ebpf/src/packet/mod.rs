@@ -1,0 +1,119 @@
+//! From a frame to what is decided by: the device, the remote, the service; or why that cannot be known.
+//!
+//! One pass over the headers, each bounded by the frame and by the lengths that the headers before it announce, so that padding is never
+//! taken for a port.
+
+pub mod access;
+mod ethernet;
+mod ipv4;
+mod ipv6;
+mod transport;
+
+use crate::abi::Reason;
+use access::{Frame, forget};
+
+/// Numbers of the protocols that are looked into (IANA).
+pub mod protocol {
+    pub const HOP_BY_HOP: u8 = 0;
+    pub const ICMP: u8 = 1;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const ROUTING: u8 = 43;
+    pub const FRAGMENT: u8 = 44;
+    pub const AUTHENTICATION: u8 = 51;
+    pub const ICMPV6: u8 = 58;
+    pub const DESTINATION: u8 = 60;
+}
+
+/// A MAC address as a 48-bit number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Mac(pub u64);
+
+impl Mac {
+    #[inline(always)]
+    pub const fn octets(self) -> [u8; 6] {
+        let [_, _, octets @ ..] = self.0.to_be_bytes();
+        octets
+    }
+}
+
+/// An address as the high and low half of 128 bits; an IPv4 address is the highest 32.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Address {
+    pub high: u64,
+    pub low: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Family {
+    /// Not IP, or not known: the frame did not get that far.
+    None,
+    V4,
+    V6,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fragment {
+    Whole,
+    First,
+    /// Without a transport header.
+    Later,
+}
+
+/// What the headers say. Plain values, each with a default, because the kernel's verifier follows values better than options.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// Source MAC; 0 where the frame is too short for one.
+    pub device: Mac,
+    /// Offset of the IP header, where there is one.
+    pub network: usize,
+    /// Offset of the transport header, in a packet that is whole or a first fragment.
+    pub transport: usize,
+    pub family: Family,
+    /// Of the transport header; behind IPv6 extension headers.
+    pub protocol: u8,
+    pub fragment: Fragment,
+    pub source: Address,
+    pub destination: Address,
+    /// Identification of the fragmented datagram.
+    pub id: u32,
+    /// Index into the service classes, see [`crate::abi::service`].
+    pub service: usize,
+    pub source_port: u16,
+    pub destination_port: u16,
+    /// Why this packet cannot be inspected; what was found before that is filled in.
+    pub fault: Option<Reason>,
+}
+
+impl Packet {
+    /// Reads `frame`. Not IP: `family` is [`Family::None`] and there is no fault.
+    #[inline(always)]
+    pub fn parse(frame: &Frame<'_>) -> Self {
+        let mut packet = Self {
+            device: Mac(0),
+            network: 0,
+            transport: 0,
+            family: Family::None,
+            protocol: 0,
+            fragment: Fragment::Whole,
+            source: Address::default(),
+            destination: Address::default(),
+            id: 0,
+            service: 0,
+            source_port: 0,
+            destination_port: 0,
+            fault: None,
+        };
+        packet.fault = match ethernet::parse(frame, &mut packet) {
+            Ok(ethernet::Next::Ipv4) => ipv4::parse(frame, &mut packet).err(),
+            Ok(ethernet::Next::Ipv6) => ipv6::parse(frame, &mut packet).err(),
+            Ok(ethernet::Next::Other) => None,
+            Err(reason) => Some(reason),
+        };
+        packet.network = forget(packet.network, packet.device.0);
+        packet.transport = forget(packet.transport, packet.device.0);
+        packet.service = forget(packet.service, packet.device.0);
+        packet.protocol = forget(usize::from(packet.protocol), packet.device.0) as u8;
+        packet
+    }
+}

@@ -1,0 +1,67 @@
+//! The XDP context as the library sees it: a frame to read, and one to answer with.
+
+use aya_ebpf::{bindings::xdp_md, helpers, programs::XdpContext};
+use edge_ebpf::{
+    packet::access::{Frame, FrameMut},
+    reject::Buffer,
+};
+
+pub struct Context(XdpContext);
+
+impl Context {
+    #[inline(always)]
+    pub fn new(context: XdpContext) -> Self {
+        Self(context)
+    }
+
+    #[inline(always)]
+    fn raw(&self) -> *mut xdp_md {
+        self.0.ctx
+    }
+
+    /// What the log macros want.
+    #[inline(always)]
+    pub fn log(&self) -> &XdpContext {
+        &self.0
+    }
+
+    #[inline(always)]
+    pub fn interface(&self) -> u32 {
+        // SAFETY: the kernel's context is readable.
+        unsafe { (*self.raw()).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    pub fn frame(&self) -> Frame<'_> {
+        // SAFETY: the kernel gives these as the bounds of the linear part; nothing resizes it while the frame is borrowed.
+        unsafe { Frame::from_raw(self.0.data(), self.0.data_end()) }
+    }
+}
+
+impl Buffer for Context {
+    #[inline(always)]
+    fn frame(&mut self) -> FrameMut<'_> {
+        // SAFETY: as in `Context::frame`, and XDP frames are writable.
+        unsafe { FrameMut::from_raw(self.0.data(), self.0.data_end()) }
+    }
+
+    #[inline(always)]
+    fn grow_head(&mut self, bytes: usize) -> bool {
+        // SAFETY: the context is the kernel's; on failure nothing changes.
+        unsafe { helpers::generated::bpf_xdp_adjust_head(self.raw(), -(bytes as i32)) == 0 }
+    }
+
+    /// Of all buffers of the frame.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the context is the kernel's.
+        unsafe { helpers::generated::bpf_xdp_get_buff_len(self.raw()) as usize }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> bool {
+        let delta = len as i32 - self.len() as i32;
+        // SAFETY: the context is the kernel's; on failure nothing changes. Frames are never grown: a shorter one is sent as it is.
+        delta > 0 || unsafe { helpers::generated::bpf_xdp_adjust_tail(self.raw(), delta) == 0 }
+    }
+}

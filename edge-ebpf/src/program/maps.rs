@@ -1,0 +1,52 @@
+//! The maps. Policy maps are fresh in each generation, and the agent sizes them at load; the others are pinned and outlive it.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+};
+use edge_ebpf::abi::{
+    Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, MAX_INTERFACES, MAX_RULES, Node, RULE_SLOTS, Reason, ReportBudget, ReportState,
+    Row, RuleEntry, Skip, Stamp, Verdict,
+};
+
+#[map]
+pub static MAC_NODES: Array<Node> = Array::with_max_entries(1, 0);
+#[map]
+pub static MAC_SKIPS: Array<Skip> = Array::with_max_entries(1, 0);
+#[map]
+pub static V4_NODES: Array<Node> = Array::with_max_entries(1, 0);
+#[map]
+pub static V6_NODES: Array<Node> = Array::with_max_entries(1, 0);
+#[map]
+pub static V6_SKIPS: Array<Skip> = Array::with_max_entries(1, 0);
+#[map]
+pub static DEVICE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
+#[map]
+pub static REMOTE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
+#[map]
+pub static SERVICE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
+#[map]
+pub static RULES: Array<RuleEntry> = Array::with_max_entries(MAX_RULES as u32, 0);
+
+#[map]
+pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(RULE_SLOTS, 0);
+#[map]
+pub static INTERFACE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries((MAX_INTERFACES * Verdict::ALL.len()) as u32, 0);
+#[map]
+pub static UNINSPECTABLE: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::SLOTS as u32, 0);
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentVerdict> = LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+#[map]
+pub static REPORT_BUDGET: Array<ReportBudget> = Array::with_max_entries(1, 0);
+#[map]
+pub static REPORT_STATE: PerCpuArray<ReportState> = PerCpuArray::with_max_entries(1, 0);
+
+// The agent's notes beside them: which version wrote the pins, and whose each counter is.
+#[map]
+static STAMP: Array<Stamp> = Array::with_max_entries(1, 0);
+#[map]
+static RULE_KEYS: Array<[u8; 256]> = Array::with_max_entries(RULE_SLOTS, 0);
+#[map]
+static INTERFACE_KEYS: Array<[u8; 16]> = Array::with_max_entries(MAX_INTERFACES as u32, 0);

@@ -1,0 +1,114 @@
+//! Entry points.
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_log_ebpf::error;
+use edge_ebpf::{
+    abi::{FragmentKey, FragmentVerdict, Verdict},
+    engine::{self, Cause, NO_SLOT, Observer},
+    packet::Packet,
+    reject::{self, Buffer},
+};
+
+use super::{
+    constants, count,
+    frame::Context,
+    maps,
+    report::{self, Facts},
+    tables::Tables,
+};
+
+/// Frames from devices.
+#[xdp(frags)]
+pub fn edge_inside(context: XdpContext) -> u32 {
+    let mut context = Context::new(context);
+    let length = context.len() as u32;
+    let interface = context.interface();
+    let packet = Packet::parse(&context.frame());
+    let mut observer = Kernel { interface, length };
+    let Some(decision) = engine::decide(&packet, &Tables, &mut observer) else {
+        error!(context.log(), "generation {}: a class without its row; frame dropped", constants::generation());
+        return xdp_action::XDP_ABORTED;
+    };
+    let bytes = u64::from(length);
+    count::interface(constants::interface_slot(interface), decision.verdict, bytes);
+    match decision.cause {
+        Cause::NoRule => {}
+        Cause::Rule(rule) => {
+            count::rule(rule.slot, bytes);
+            if rule.report != 0 {
+                report::report(&packet, observer.facts(rule.slot, decision.verdict));
+            }
+        }
+        Cause::FirstFragment(first) => {
+            if first.slot != NO_SLOT {
+                count::rule(first.slot, bytes);
+            }
+        }
+        Cause::Uninspectable(reason) => {
+            count::uninspectable(reason, decision.verdict, bytes);
+            report::report(&packet, Facts { reason: Some(reason), ..observer.facts(report::NONE, decision.verdict) });
+        }
+    }
+    match decision.verdict {
+        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Drop => xdp_action::XDP_DROP,
+        Verdict::Reject => {
+            if reject::reply(&mut context, &packet) {
+                xdp_action::XDP_TX
+            } else {
+                xdp_action::XDP_DROP
+            }
+        }
+    }
+}
+
+/// Frames from the upstream: counted, and passed.
+#[xdp(frags)]
+pub fn edge_outside(context: XdpContext) -> u32 {
+    let context = Context::new(context);
+    count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.len() as u64);
+    xdp_action::XDP_PASS
+}
+
+struct Kernel {
+    interface: u32,
+    length: u32,
+}
+
+impl Kernel {
+    #[inline(always)]
+    fn facts(&self, slot: u32, verdict: Verdict) -> Facts {
+        Facts { slot, interface: self.interface, length: self.length, verdict, monitored: false, reason: None }
+    }
+}
+
+impl Observer for Kernel {
+    #[inline(always)]
+    fn first_fragment(&self, key: &FragmentKey) -> Option<FragmentVerdict> {
+        // SAFETY: the value is read at once; a concurrent write can only be of another datagram with the same key, which shares its fate.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict) {
+        // A full table evicts the oldest. Where even that fails, later fragments are uninspectable, which is counted.
+        let _ = maps::FRAGMENTS.insert(key, verdict, 0);
+    }
+
+    #[inline(always)]
+    fn monitored(&mut self, packet: &Packet, word: usize, bits: u64) {
+        let mut bits = bits;
+        for _ in 0..64 {
+            if bits == 0 {
+                break;
+            }
+            let rule = word as u32 * 64 + bits.trailing_zeros();
+            bits &= bits - 1;
+            let Some(rule) = maps::RULES.get(rule) else { break };
+            count::rule(rule.slot, u64::from(self.length));
+            if rule.report != 0 {
+                report::report(packet, Facts { monitored: true, ..self.facts(rule.slot, Verdict::from_u8(rule.verdict)) });
+            }
+        }
+    }
+}

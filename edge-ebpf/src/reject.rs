@@ -1,0 +1,323 @@
+//! The answer to a rejected packet, made out of the packet itself: TCP RST (RFC 9293 section 3.10.7.1), ICMP "communication
+//! administratively prohibited" (RFC 1812 section 5.2.7.1), ICMPv6 the same (RFC 4443 section 3.1).
+//!
+//! The answer comes from the address that was asked, goes back on the interface that it came in on, and keeps the VLAN tags.
+
+use crate::packet::{
+    Family, Fragment, Packet,
+    access::{Frame, FrameMut},
+    protocol,
+};
+
+/// A frame that can be resized at both ends.
+pub trait Buffer {
+    fn frame(&mut self) -> FrameMut<'_>;
+    /// Puts `bytes` of room before the first byte. False: there is no room; nothing changed.
+    fn grow_head(&mut self, bytes: usize) -> bool;
+    /// Bytes of the whole frame, beyond the linear ones too.
+    fn len(&self) -> usize;
+    /// Cuts the frame to `len` bytes. False: cannot.
+    fn truncate(&mut self, len: usize) -> bool;
+}
+
+const ETHERNET: usize = 14;
+const IPV4: usize = 20;
+const IPV6: usize = 40;
+const TCP: usize = 20;
+const ICMP: usize = 8;
+const HOP_LIMIT: u8 = 64;
+
+/// Bytes of the rejected packet that an ICMP answer quotes, at the most. RFC 792 wants the IP header and 8 bytes (68 with all options).
+const QUOTE: usize = 128;
+
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+/// Turns the rejected frame into the answer. False: none is due (RFC 1122 section 3.2.2: not to errors, later fragments, multicast or
+/// broadcast; RFC 9293: not to a RST), or the frame could not be resized; it is to be dropped.
+#[inline(always)]
+pub fn reply(buffer: &mut impl Buffer, packet: &Packet) -> bool {
+    if matches!(packet.fragment, Fragment::Later) || !answerable(&buffer.frame().frame(), packet) {
+        return false;
+    }
+    match (packet.protocol, packet.family) {
+        (_, Family::None) => false,
+        (protocol::TCP, Family::V4) => reset::<IPV4>(buffer, packet),
+        (protocol::TCP, Family::V6) => reset::<IPV6>(buffer, packet),
+        (_, Family::V4) => unreachable_v4(buffer, packet),
+        (_, Family::V6) => unreachable_v6(buffer, packet),
+    }
+}
+
+/// Neither end is a group or nobody, and the packet is no error message itself.
+#[inline(always)]
+fn answerable(frame: &Frame<'_>, packet: &Packet) -> bool {
+    let Some(ethernet) = frame.view::<ETHERNET>(0) else { return false };
+    if (ethernet.u8::<0>() | ethernet.u8::<6>()) & 1 != 0 {
+        return false;
+    }
+    let single = |high: u64, low: u64| match packet.family {
+        // 0.0.0.0/8, 127.0.0.0/8, and from 224.0.0.0 up.
+        Family::V4 => !matches!(high >> 56, 0 | 127 | 224..=255),
+        _ => high >> 56 != 0xff && (high != 0 || low > 1),
+    };
+    if !single(packet.source.high, packet.source.low) || !single(packet.destination.high, packet.destination.low) {
+        return false;
+    }
+    match (packet.protocol, packet.family) {
+        (protocol::ICMP, Family::V4) => match frame.view::<1>(packet.transport) {
+            // Echo, timestamp, information and mask requests: the queries (RFC 792, RFC 950). All else is an error or an answer.
+            Some(icmp) => matches!(icmp.u8::<0>(), 8 | 13 | 15 | 17),
+            None => false,
+        },
+        (protocol::ICMPV6, Family::V6) => match frame.view::<1>(packet.transport) {
+            // Below 128: errors. Redirects (137) are not answered either (RFC 4443 section 2.4 e).
+            Some(icmp) => icmp.u8::<0>() >= 128 && icmp.u8::<0>() != 137,
+            None => false,
+        },
+        _ => true,
+    }
+}
+
+/// `IP` is the length of the IP header of the answer, which has neither options nor extension headers.
+#[inline(always)]
+fn reset<const IP: usize>(buffer: &mut impl Buffer, packet: &Packet) -> bool {
+    let (sequence, acknowledgment, flags) = {
+        let frame = buffer.frame();
+        let frame = frame.frame();
+        let Some(tcp) = frame.view::<TCP>(packet.transport) else { return false };
+        let flags = tcp.u8::<13>();
+        if flags & RST != 0 {
+            return false;
+        }
+        if flags & ACK != 0 {
+            (tcp.u32::<8>(), 0, RST)
+        } else {
+            let Some(length) = segment_length(&frame, packet, usize::from(tcp.u8::<12>() >> 4) * 4) else { return false };
+            let controls = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+            (0, tcp.u32::<4>().wrapping_add(length).wrapping_add(controls), RST | ACK)
+        }
+    };
+    if !buffer.truncate(packet.network + IP + TCP) {
+        return false;
+    }
+    let mut frame = buffer.frame();
+    if !swap_ethernet(&mut frame) {
+        return false;
+    }
+    if IP == IPV4 {
+        write_ipv4(&mut frame, packet, TCP, protocol::TCP)
+    } else {
+        write_ipv6(&mut frame, packet, TCP, protocol::TCP)
+    };
+    let Some(mut tcp) = frame.view_mut::<TCP>(packet.network + IP) else { return false };
+    tcp.set_u16::<0>(packet.destination_port);
+    tcp.set_u16::<2>(packet.source_port);
+    tcp.set_u32::<4>(sequence);
+    tcp.set_u32::<8>(acknowledgment);
+    tcp.set_u16::<12>(0x5000 | u16::from(flags));
+    tcp.set_u16::<14>(0);
+    let mut sum = pseudo_header(packet, TCP, protocol::TCP);
+    sum.add_u16(packet.destination_port);
+    sum.add_u16(packet.source_port);
+    sum.add_u32(sequence);
+    sum.add_u32(acknowledgment);
+    sum.add_u16(0x5000 | u16::from(flags));
+    tcp.set_u16::<16>(sum.finish());
+    tcp.set_u16::<18>(0);
+    true
+}
+
+/// Bytes of TCP payload that the IP header announces.
+#[inline(always)]
+fn segment_length(frame: &Frame<'_>, packet: &Packet, tcp: usize) -> Option<u32> {
+    let end = match packet.family {
+        Family::V4 => frame.view::<4>(packet.network)?.u16::<2>() as usize,
+        _ => frame.view::<6>(packet.network)?.u16::<4>() as usize + IPV6,
+    };
+    Some((end as u32).wrapping_sub((packet.transport - packet.network + tcp) as u32) & 0xffff)
+}
+
+#[inline(always)]
+fn unreachable_v4(buffer: &mut impl Buffer, packet: &Packet) -> bool {
+    const GROWTH: usize = IPV4 + ICMP;
+    let total = {
+        let frame = buffer.frame();
+        let Some(header) = frame.frame().view::<4>(packet.network) else { return false };
+        usize::from(header.u16::<2>())
+    };
+    let Some((quote, mut sum)) = open(buffer, packet, GROWTH, total) else { return false };
+    let mut frame = buffer.frame();
+    write_ipv4(&mut frame, packet, ICMP + quote, protocol::ICMP);
+    // Destination unreachable, communication administratively prohibited.
+    sum.add_u16(0x030d);
+    write_icmp(&mut frame, packet.network + IPV4, 0x030d, sum)
+}
+
+#[inline(always)]
+fn unreachable_v6(buffer: &mut impl Buffer, packet: &Packet) -> bool {
+    const GROWTH: usize = IPV6 + ICMP;
+    let total = {
+        let frame = buffer.frame();
+        let Some(header) = frame.frame().view::<6>(packet.network) else { return false };
+        usize::from(header.u16::<4>()) + IPV6
+    };
+    let Some((quote, mut sum)) = open(buffer, packet, GROWTH, total) else { return false };
+    let mut frame = buffer.frame();
+    write_ipv6(&mut frame, packet, ICMP + quote, protocol::ICMPV6);
+    sum.add(pseudo_header(packet, ICMP + quote, protocol::ICMPV6));
+    // Destination unreachable, communication with destination administratively prohibited.
+    sum.add_u16(0x0101);
+    write_icmp(&mut frame, packet.network + IPV6, 0x0101, sum)
+}
+
+/// Makes room for the answer's headers, moves the Ethernet header to the new front, cuts the quote, and sums it up.
+#[inline(always)]
+fn open(buffer: &mut impl Buffer, packet: &Packet, growth: usize, total: usize) -> Option<(usize, Checksum)> {
+    let there = buffer.len().saturating_sub(packet.network);
+    let wanted = if total < there { total } else { there };
+    // Whole words, so that the sum has no odd end.
+    let quote = if wanted < QUOTE { wanted & !3 } else { QUOTE };
+    let (target, source, tags) = {
+        let frame = buffer.frame();
+        let frame = frame.frame();
+        let ethernet = frame.view::<ETHERNET>(0)?;
+        let target = (ethernet.u32::<0>(), ethernet.u16::<4>());
+        let source = (ethernet.u32::<6>(), ethernet.u16::<10>());
+        // The type, and where there are tags what follows it.
+        let first = ethernet.u16::<12>();
+        let outer = if packet.network > ETHERNET { frame.view::<4>(ETHERNET)?.u32::<0>() } else { 0 };
+        let inner = if packet.network > ETHERNET + 4 { frame.view::<4>(ETHERNET + 4)?.u32::<0>() } else { 0 };
+        (target, source, (first, outer, inner))
+    };
+    if !buffer.grow_head(growth) || !buffer.truncate(packet.network + growth + quote) {
+        return None;
+    }
+    let mut frame = buffer.frame();
+    let mut ethernet = frame.view_mut::<ETHERNET>(0)?;
+    ethernet.set_u32::<0>(source.0);
+    ethernet.set_u16::<4>(source.1);
+    ethernet.set_u32::<6>(target.0);
+    ethernet.set_u16::<10>(target.1);
+    ethernet.set_u16::<12>(tags.0);
+    if packet.network > ETHERNET {
+        frame.view_mut::<4>(ETHERNET)?.set_u32::<0>(tags.1);
+    }
+    if packet.network > ETHERNET + 4 {
+        frame.view_mut::<4>(ETHERNET + 4)?.set_u32::<0>(tags.2);
+    }
+    let frame = frame.frame();
+    let mut sum = Checksum::default();
+    for word in 0..QUOTE / 4 {
+        if word * 4 >= quote {
+            break;
+        }
+        sum.add_u32(frame.view::<4>(packet.network + growth + word * 4)?.u32::<0>());
+    }
+    Some((quote, sum))
+}
+
+#[inline(always)]
+fn write_icmp(frame: &mut FrameMut<'_>, at: usize, type_and_code: u16, sum: Checksum) -> bool {
+    let Some(mut icmp) = frame.view_mut::<ICMP>(at) else { return false };
+    icmp.set_u16::<0>(type_and_code);
+    icmp.set_u16::<2>(sum.finish());
+    icmp.set_u32::<4>(0);
+    true
+}
+
+#[inline(always)]
+fn swap_ethernet(frame: &mut FrameMut<'_>) -> bool {
+    let (target, source) = {
+        let frame = frame.frame();
+        let Some(ethernet) = frame.view::<ETHERNET>(0) else { return false };
+        ((ethernet.u32::<0>(), ethernet.u16::<4>()), (ethernet.u32::<6>(), ethernet.u16::<10>()))
+    };
+    let Some(mut ethernet) = frame.view_mut::<ETHERNET>(0) else { return false };
+    ethernet.set_u32::<0>(source.0);
+    ethernet.set_u16::<4>(source.1);
+    ethernet.set_u32::<6>(target.0);
+    ethernet.set_u16::<10>(target.1);
+    true
+}
+
+/// An IPv4 header back to the sender, without options.
+#[inline(always)]
+fn write_ipv4(frame: &mut FrameMut<'_>, packet: &Packet, payload: usize, protocol: u8) {
+    let Some(mut header) = frame.view_mut::<IPV4>(packet.network) else { return };
+    let (source, destination) = ((packet.destination.high >> 32) as u32, (packet.source.high >> 32) as u32);
+    let total = (IPV4 + payload) as u16;
+    let hops = (u16::from(HOP_LIMIT) << 8) | u16::from(protocol);
+    let mut sum = Checksum::default();
+    sum.add_u16(0x4500);
+    sum.add_u16(total);
+    sum.add_u16(0x4000);
+    sum.add_u16(hops);
+    sum.add_u32(source);
+    sum.add_u32(destination);
+    header.set_u16::<0>(0x4500);
+    header.set_u16::<2>(total);
+    header.set_u16::<4>(0);
+    header.set_u16::<6>(0x4000);
+    header.set_u16::<8>(hops);
+    header.set_u16::<10>(sum.finish());
+    header.set_u32::<12>(source);
+    header.set_u32::<16>(destination);
+}
+
+/// An IPv6 header back to the sender, without extension headers.
+#[inline(always)]
+fn write_ipv6(frame: &mut FrameMut<'_>, packet: &Packet, payload: usize, next: u8) {
+    let Some(mut header) = frame.view_mut::<IPV6>(packet.network) else { return };
+    header.set_u32::<0>(0x6000_0000);
+    header.set_u16::<4>(payload as u16);
+    header.set_u16::<6>((u16::from(next) << 8) | u16::from(HOP_LIMIT));
+    header.set_u64::<8>(packet.destination.high);
+    header.set_u64::<16>(packet.destination.low);
+    header.set_u64::<24>(packet.source.high);
+    header.set_u64::<32>(packet.source.low);
+}
+
+/// Sum of the pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1). Both ends are in it alike, so their order does not matter.
+#[inline(always)]
+fn pseudo_header(packet: &Packet, length: usize, next: u8) -> Checksum {
+    let mut sum = Checksum::default();
+    for half in [packet.source.high, packet.source.low, packet.destination.high, packet.destination.low] {
+        sum.add_u32((half >> 32) as u32);
+        sum.add_u32(half as u32);
+    }
+    sum.add_u16(length as u16);
+    sum.add_u16(u16::from(next));
+    sum
+}
+
+/// The Internet checksum (RFC 1071).
+#[derive(Clone, Copy, Default)]
+struct Checksum(u64);
+
+impl Checksum {
+    #[inline(always)]
+    fn add_u16(&mut self, value: u16) {
+        self.0 += u64::from(value);
+    }
+    #[inline(always)]
+    fn add_u32(&mut self, value: u32) {
+        self.0 += u64::from(value);
+    }
+    #[inline(always)]
+    fn add(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+    /// Folded and complemented. Four folds are enough for 64 bits.
+    #[inline(always)]
+    fn finish(self) -> u16 {
+        let mut sum = self.0;
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        !(sum as u16)
+    }
+}
