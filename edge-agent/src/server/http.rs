@@ -25,7 +25,7 @@ const INDEX: &str = "edge-agent\n\n/metrics  Prometheus metrics\n/healthz  200 w
 
 /// The configured address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for HTTP on {address}: {source}; change `listen` in agent.yaml, or stop what uses the address")]
+#[error("cannot listen for HTTP on {address}: {source}; change `metrics.listen` in agent.yaml, or stop what uses the address")]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,

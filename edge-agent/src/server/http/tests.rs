@@ -73,5 +73,5 @@ async fn a_taken_address_is_named_with_its_key() {
     let taken = bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
     let address = taken.local_addr().expect("bound");
     let error = bind(address).await.expect_err("the address is taken").to_string();
-    assert!(error.contains(&address.to_string()) && error.contains("`listen` in agent.yaml"), "{error}");
+    assert!(error.contains(&address.to_string()) && error.contains("`metrics.listen` in agent.yaml"), "{error}");
 }
