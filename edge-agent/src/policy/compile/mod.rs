@@ -1,0 +1,251 @@
+//! Rules to tables: each dimension of a packet (device, remote, service) is cut into classes that no rule tells apart, and each class gets
+//! a row with a bit for every rule that it satisfies. A packet's rules are then the AND of three rows.
+
+mod partition;
+mod rows;
+mod trie;
+
+use std::collections::HashMap;
+
+use edge_ebpf::{
+    abi::{MAX_RULES, MAX_WORDS, Row, Services, Verdict, service},
+    packet::protocol,
+};
+
+pub use self::trie::Trie;
+use self::{
+    partition::Partition,
+    rows::{RowInterner, set_bit},
+};
+use super::model::{
+    Action, DeviceSelector, Family, PolicyId, PolicyInfo, PortProtocol, Ranges, RemoteSelector, Resolved, ServiceMatch, Signal,
+};
+
+/// Everything that a generation's program is loaded with.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub policies: Vec<PolicyInfo>,
+    /// By [`super::model::RuleId`].
+    pub rules: Vec<CompiledRule>,
+    /// Words of a row in use.
+    pub words: usize,
+    /// Rules that count and report, and leave the decision to the next one.
+    pub monitored: Row,
+    /// Rules that keep a packet from passing.
+    pub restricting: Row,
+    pub mac: Trie,
+    pub v4: Trie,
+    pub v6: Trie,
+    pub services: Box<Services>,
+    pub device_rows: Vec<Row>,
+    pub remote_rows: Vec<Row>,
+    pub service_rows: Vec<Row>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CompiledRule {
+    pub policy: PolicyId,
+    pub id: String,
+    /// What its counter says it does: `drop`, or `would_drop` in a policy that only monitors.
+    pub action: &'static str,
+    pub verdict: Verdict,
+    pub monitored: bool,
+    pub report: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    #[error(
+        "the policies have {rules} rules in all, and a generation holds {MAX_RULES}: join rules that share an action, or drop policies"
+    )]
+    TooManyRules { rules: usize },
+    #[error("the rules tell {classes} kinds of services apart, and the table holds 65536: name ranges of ports instead of single ones")]
+    TooManyServices { classes: usize },
+}
+
+/// Compiles a resolved set.
+///
+/// # Errors
+/// If it is larger than a generation's tables.
+pub fn compile(set: &Resolved) -> Result<Compiled, CompileError> {
+    if set.rules.len() > MAX_RULES {
+        return Err(CompileError::TooManyRules { rules: set.rules.len() });
+    }
+    let rules: Vec<CompiledRule> = set
+        .rules
+        .iter()
+        .map(|rule| {
+            let (action, verdict) = label(rule.action, rule.monitored);
+            CompiledRule { policy: rule.policy, id: rule.id.clone(), action, verdict, monitored: rule.monitored, report: rule.report }
+        })
+        .collect();
+    let row_of = |wanted: &dyn Fn(&CompiledRule) -> bool| {
+        let mut row = [0; MAX_WORDS];
+        for (index, _) in rules.iter().enumerate().filter(|(_, rule)| wanted(rule)) {
+            set_bit(&mut row, index);
+        }
+        row
+    };
+    let monitored = row_of(&|rule| rule.monitored);
+    let restricting = row_of(&|rule| !rule.monitored && rule.verdict != Verdict::Pass);
+    let (mac, device_rows) = devices(set);
+    let (v4, v6, remote_rows) = remotes(set);
+    let (services, service_rows) = services(set)?;
+    Ok(Compiled {
+        policies: set.policies.clone(),
+        words: rules.len().div_ceil(64).max(1),
+        rules,
+        monitored,
+        restricting,
+        mac,
+        v4,
+        v6,
+        services,
+        device_rows,
+        remote_rows,
+        service_rows,
+    })
+}
+
+/// The counter's label and the verdict of a rule that decides (or, monitored, would).
+fn label(action: Action, monitored: bool) -> (&'static str, Verdict) {
+    match (action, monitored) {
+        (Action::Monitor, _) => (action.name(), Verdict::Pass),
+        (Action::Pass, false) => (action.name(), Verdict::Pass),
+        (Action::Drop, false) => (action.name(), Verdict::Drop),
+        (Action::Reject, false) => (action.name(), Verdict::Reject),
+        (Action::Pass, true) => ("would_pass", Verdict::Pass),
+        (Action::Drop, true) => ("would_drop", Verdict::Drop),
+        (Action::Reject, true) => ("would_reject", Verdict::Reject),
+    }
+}
+
+fn devices(set: &Resolved) -> (Trie, Vec<Row>) {
+    let partition = Partition::of(set.signals.iter().map(|Signal::Mac(ranges)| ranges.as_ref()));
+    let mut rows = RowInterner::default();
+    let row_of_class: Vec<u32> = partition
+        .classes()
+        .map(|members| {
+            let holds: Vec<bool> = set.groups.iter().map(|group| group.when.holds(&|signal| members.contains(signal.index()))).collect();
+            rows.intern(device_row(set, &holds))
+        })
+        .collect();
+    let mac = Trie::build(partition.segments(&row_of_class), 48, true);
+    (mac, rows.into_rows())
+}
+
+/// The rules whose `from` holds for a device that is in exactly the groups that `holds` says.
+fn device_row(set: &Resolved, holds: &[bool]) -> Row {
+    let known = set.groups.iter().zip(holds).any(|(group, holds)| *holds && !set.policies[group.policy.index()].built_in);
+    let mut row = [0; MAX_WORDS];
+    for (index, rule) in set.rules.iter().enumerate() {
+        let matches = rule.from.iter().any(|selector| match selector {
+            DeviceSelector::All => true,
+            DeviceSelector::Unknown => !known,
+            DeviceSelector::Group(group) => holds[group.index()],
+        });
+        if matches {
+            set_bit(&mut row, index);
+        }
+    }
+    row
+}
+
+fn remotes(set: &Resolved) -> (Trie, Trie, Vec<Row>) {
+    // Many destinations share a country: each distinct set takes part in the partition once.
+    let mut place_of_set = HashMap::new();
+    let mut sets = Vec::new();
+    let mut rows_of_sets: Vec<Row> = Vec::new();
+    let mut any = [0; MAX_WORDS];
+    for (index, rule) in set.rules.iter().enumerate() {
+        for selector in &rule.to {
+            match selector {
+                RemoteSelector::Any => set_bit(&mut any, index),
+                RemoteSelector::Destination(destination) => {
+                    for addresses in &set.destinations[destination.index()].sets {
+                        let place = *place_of_set.entry(std::sync::Arc::as_ptr(addresses)).or_insert_with(|| {
+                            sets.push(addresses.as_ref());
+                            rows_of_sets.push([0; MAX_WORDS]);
+                            sets.len() - 1
+                        });
+                        set_bit(&mut rows_of_sets[place], index);
+                    }
+                }
+            }
+        }
+    }
+    let mut rows = RowInterner::default();
+    let mut row_of = |members: &partition::Members| rows.intern(rows::union(any, members.iter().map(|place| &rows_of_sets[place])));
+    let partition = Partition::of(sets.iter().map(|set| &set.v4));
+    let row_of_class: Vec<u32> = partition.classes().map(&mut row_of).collect();
+    let v4 = Trie::build(partition.segments(&row_of_class), 32, false);
+    let partition = Partition::of(sets.iter().map(|set| &set.v6));
+    let row_of_class: Vec<u32> = partition.classes().map(&mut row_of).collect();
+    let v6 = Trie::build(partition.segments(&row_of_class), 128, true);
+    (v4, v6, rows.into_rows())
+}
+
+fn services(set: &Resolved) -> Result<(Box<Services>, Vec<Row>), CompileError> {
+    let mut place_of_match = HashMap::new();
+    let mut ranges = Vec::new();
+    let mut rows_of_matches: Vec<Row> = Vec::new();
+    let mut any = [0; MAX_WORDS];
+    for (index, rule) in set.rules.iter().enumerate() {
+        for &wanted in &rule.services {
+            if wanted == ServiceMatch::Any {
+                set_bit(&mut any, index);
+                continue;
+            }
+            let place = *place_of_match.entry(wanted).or_insert_with(|| {
+                ranges.push(service_slots(wanted));
+                rows_of_matches.push([0; MAX_WORDS]);
+                ranges.len() - 1
+            });
+            set_bit(&mut rows_of_matches[place], index);
+        }
+    }
+    let partition = Partition::of(ranges.iter());
+    let mut rows = RowInterner::default();
+    let row_of_class: Vec<u32> =
+        partition.classes().map(|members| rows.intern(rows::union(any, members.iter().map(|place| &rows_of_matches[place])))).collect();
+    let rows = rows.into_rows();
+    let mut services: Box<Services> = vec![0; service::SLOTS].into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("sized above"));
+    let mut segments = partition.segments(&row_of_class).into_iter().peekable();
+    while let Some((start, class)) = segments.next() {
+        let class = u16::try_from(class).map_err(|_| CompileError::TooManyServices { classes: rows.len() })?;
+        let end = segments.peek().map_or(service::SLOTS, |(next, _)| (*next as usize).min(service::SLOTS));
+        if let Some(slots) = services.get_mut(start as usize..end) {
+            slots.fill(class);
+        }
+    }
+    Ok((services, rows))
+}
+
+/// Places of the service table that a match covers.
+fn service_slots(wanted: ServiceMatch) -> Ranges<u32> {
+    let span = |first: usize, last: usize| (first as u32, last as u32);
+    let other = |number: u8| span(service::PROTOCOL + usize::from(number), service::PROTOCOL + usize::from(number));
+    Ranges::new(match wanted {
+        ServiceMatch::Any => vec![span(0, service::SLOTS - 1)],
+        ServiceMatch::Protocol(protocol::TCP) => vec![span(service::TCP, service::UDP - 1)],
+        ServiceMatch::Protocol(protocol::UDP) => vec![span(service::UDP, service::ICMP - 1)],
+        // In the other family's packets they are protocols like any other.
+        ServiceMatch::Protocol(protocol::ICMP) => vec![span(service::ICMP, service::ICMPV6 - 1), other(protocol::ICMP)],
+        ServiceMatch::Protocol(protocol::ICMPV6) => vec![span(service::ICMPV6, service::PROTOCOL - 1), other(protocol::ICMPV6)],
+        ServiceMatch::Protocol(number) => vec![other(number)],
+        ServiceMatch::Ports { protocol, first, last } => {
+            let base = match protocol {
+                PortProtocol::Tcp => service::TCP,
+                PortProtocol::Udp => service::UDP,
+            };
+            vec![span(base + usize::from(first), base + usize::from(last))]
+        }
+        ServiceMatch::Icmp { family, kind } => {
+            let base = match family {
+                Family::V4 => service::ICMP,
+                Family::V6 => service::ICMPV6,
+            };
+            vec![span(base + usize::from(kind), base + usize::from(kind))]
+        }
+    })
+}
