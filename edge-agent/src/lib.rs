@@ -2,6 +2,7 @@
 pub mod agent;
 pub mod config;
 pub mod dataplane;
+pub mod engine;
 pub mod policy;
 pub mod server;
 pub mod telemetry;

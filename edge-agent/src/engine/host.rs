@@ -1,0 +1,158 @@
+//! The shared core over the compiled tables in memory: needs neither root nor BPF.
+
+use std::collections::HashMap;
+
+use edge_ebpf::{
+    abi::{Entry, FragmentKey, FragmentVerdict, OnUninspectable, Reason, Row, RuleEntry, Skip, Verdict},
+    engine::{self, Cause, Decision, NO_SLOT, Observer, Tables},
+    packet::{
+        Packet,
+        access::{Frame, FrameMut},
+    },
+    reject::{self, Buffer},
+    trie::Storage,
+};
+
+use super::Outcome;
+use crate::policy::{
+    compile::{Compiled, Trie},
+    model::RuleId,
+};
+
+/// A generation in memory, and the fragments that it remembers.
+pub struct HostEngine<'a> {
+    tables: HostTables<'a>,
+    fragments: HashMap<FragmentKey, FragmentVerdict>,
+}
+
+/// A compiled set lacks an entry that it must have: a defect of the compiler.
+#[derive(Debug, thiserror::Error)]
+#[error("the compiled tables lack an entry for this frame: a defect, please report it with the policies and the frame")]
+pub struct MissingEntry;
+
+impl<'a> HostEngine<'a> {
+    /// `on_uninspectable` by `Reason as usize`.
+    pub fn new(compiled: &'a Compiled, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
+        Self { tables: HostTables { compiled, on_uninspectable }, fragments: HashMap::new() }
+    }
+
+    /// Decides about a frame, and remembers it if it is a first fragment.
+    ///
+    /// # Errors
+    /// If the tables are defective.
+    pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, MissingEntry> {
+        let packet = Packet::parse(&Frame::new(frame));
+        let mut observer = Recorder { fragments: &mut self.fragments, monitored: Vec::new() };
+        let Decision { verdict, cause } = engine::decide(&packet, &self.tables, &mut observer).ok_or(MissingEntry)?;
+        let monitored = observer.monitored;
+        let (rule, reason) = match cause {
+            Cause::NoRule => (None, None),
+            Cause::Rule(rule) => (Some(RuleId(rule.slot)), None),
+            Cause::FirstFragment(first) => ((first.slot != NO_SLOT).then_some(RuleId(first.slot)), None),
+            Cause::Uninspectable(reason) => (None, Some(reason)),
+        };
+        let mut reply = HostFrame { bytes: frame.to_vec() };
+        let answered = verdict == Verdict::Reject && reject::reply(&mut reply, &packet);
+        Ok(Outcome { verdict, rule, monitored, reason, reply: answered.then_some(reply.bytes) })
+    }
+}
+
+struct HostTables<'a> {
+    compiled: &'a Compiled,
+    on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+}
+
+impl Storage for Trie {
+    fn root(&self, first: u16) -> Option<Entry> {
+        self.root.get(usize::from(first)).copied()
+    }
+    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
+        Some(self.nodes.get(index as usize)?[usize::from(slot)])
+    }
+    fn skip(&self, index: u32) -> Option<&Skip> {
+        self.skips.get(index as usize)
+    }
+}
+
+impl Tables for HostTables<'_> {
+    fn mac(&self) -> &impl Storage {
+        &self.compiled.mac
+    }
+    fn v4(&self) -> &impl Storage {
+        &self.compiled.v4
+    }
+    fn v6(&self) -> &impl Storage {
+        &self.compiled.v6
+    }
+    fn service(&self, index: usize) -> u32 {
+        u32::from(self.compiled.services[index])
+    }
+    fn device_row(&self, class: u32) -> Option<&Row> {
+        self.compiled.device_rows.get(class as usize)
+    }
+    fn remote_row(&self, class: u32) -> Option<&Row> {
+        self.compiled.remote_rows.get(class as usize)
+    }
+    fn service_row(&self, class: u32) -> Option<&Row> {
+        self.compiled.service_rows.get(class as usize)
+    }
+    /// A rule's slot is its own number here.
+    fn rule(&self, rule: u32) -> Option<RuleEntry> {
+        let compiled = self.compiled.rules.get(rule as usize)?;
+        Some(RuleEntry { slot: rule, verdict: compiled.verdict as u8, report: u8::from(compiled.report), reserved: [0; 2] })
+    }
+    fn words(&self) -> usize {
+        self.compiled.words
+    }
+    fn has_monitored(&self) -> bool {
+        self.compiled.monitored.iter().any(|&word| word != 0)
+    }
+    fn monitored(&self, word: usize) -> u64 {
+        self.compiled.monitored[word]
+    }
+    fn restricting(&self, word: usize) -> u64 {
+        self.compiled.restricting[word]
+    }
+    fn on_uninspectable(&self, reason: Reason) -> OnUninspectable {
+        self.on_uninspectable[reason as usize]
+    }
+}
+
+struct Recorder<'a> {
+    fragments: &'a mut HashMap<FragmentKey, FragmentVerdict>,
+    monitored: Vec<RuleId>,
+}
+
+impl Observer for Recorder<'_> {
+    fn first_fragment(&self, key: &FragmentKey) -> Option<FragmentVerdict> {
+        self.fragments.get(key).copied()
+    }
+    fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict) {
+        self.fragments.insert(*key, verdict);
+    }
+    fn monitored(&mut self, _: &Packet, word: usize, bits: u64) {
+        self.monitored.extend((0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| RuleId(word as u32 * 64 + bit)));
+    }
+}
+
+/// A frame in a vector, resized as the kernel resizes one.
+struct HostFrame {
+    bytes: Vec<u8>,
+}
+
+impl Buffer for HostFrame {
+    fn frame(&mut self) -> FrameMut<'_> {
+        FrameMut::new(&mut self.bytes)
+    }
+    fn grow_head(&mut self, bytes: usize) -> bool {
+        self.bytes.splice(0..0, std::iter::repeat_n(0, bytes));
+        true
+    }
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+    fn truncate(&mut self, len: usize) -> bool {
+        self.bytes.truncate(len);
+        true
+    }
+}
