@@ -2,6 +2,8 @@
 
 pub mod build;
 pub mod command;
+pub mod lab;
 pub mod lint;
+pub mod run;
 pub mod setup;
 pub mod test;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, Purpose};
-use xtask::{build, lint, test};
+use xtask::{build, lint, run, test};
 
 #[derive(Parser)]
 #[command(name = "x", about = "Set-up, build, lab, test: the project's own commands")]
@@ -24,6 +24,8 @@ enum Command {
     },
     /// Build the agent, with the kernel program in it.
     Build,
+    /// Run the agent with the shipped policies: on interfaces, or in a lab of network namespaces.
+    Run(run::Run),
     /// Check formatting and lints.
     Lint,
     /// Run every test; as root also those that load programs and build networks.
@@ -32,7 +34,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    match run(command) {
+    match command.run() {
         Ok(()) => ExitCode::SUCCESS,
         // The chain of causes in one line; a backtrace of ours would hide it.
         Err(error) => {
@@ -42,11 +44,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Setup { purpose } => setup::setup(purpose).map(drop),
-        Command::Build => build::build().map(|agent| println!("{}", agent.display())),
-        Command::Lint => lint::lint(),
-        Command::Test => test::test(),
+impl Command {
+    fn run(self) -> Result<()> {
+        match self {
+            Command::Setup { purpose } => setup::setup(purpose).map(drop),
+            Command::Build => build::build().map(|agent| println!("{}", agent.display())),
+            Command::Run(command) => command.run(),
+            Command::Lint => lint::lint(),
+            Command::Test => test::test(),
+        }
     }
 }
