@@ -1,2 +1,257 @@
 //! The kernel side as the agent holds it: object, maps, links, counters.
+//!
+//! Invariant: whatever fails on the way to a new generation leaves the one in force as it is.
+
+pub mod attach;
+pub mod bpffs;
+pub mod counters;
+pub mod error;
+pub mod interface_hash;
+pub mod interfaces;
+pub mod object;
+pub mod pins;
+pub mod pod;
+pub mod readout;
+pub mod slots;
 pub mod snapshot;
+pub mod tables;
+pub mod vlan;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use aya::maps::{Array, Map, MapData, RingBuf};
+use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason, ReportBudget};
+
+use crate::policy::compile::Compiled;
+use attach::plan::Plan;
+use counters::Counters;
+use error::Error;
+use interface_hash::InterfaceHash;
+use interfaces::Interface;
+use object::{Constants, EVENTS, Object, REASONS, REPORT_BUDGET, Sharing};
+use pins::{LinkName, Lock, Pins};
+use pod::Value;
+use readout::View;
+use snapshot::{Role, Snapshot, XdpMode};
+use tables::Sizes;
+
+/// What the configuration wants of the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Directory of the pins, on a BPF file system.
+    pub pins: PathBuf,
+    pub interfaces: Vec<WantedInterface>,
+    /// By [`Reason`].
+    pub on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+    /// Reports that a CPU may make in a second.
+    pub report_limit: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WantedInterface {
+    pub name: String,
+    pub role: Role,
+    pub mode: WantedMode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WantedMode {
+    Native,
+    Generic,
+    /// Generic, with a warning, where the driver does not take the program.
+    NativeOrGeneric,
+}
+
+/// The filter as this process serves it. Dropping it leaves enforcement in place.
+pub struct Dataplane {
+    settings: Settings,
+    pins: Pins,
+    _lock: Lock,
+    counters: Counters,
+    generation: u32,
+    /// Counter slots of the rules in force.
+    active: HashSet<u32>,
+    sizes: Sizes,
+    interfaces: Vec<(LinkName, Option<XdpMode>)>,
+    /// The generation in force, if this process loaded it.
+    object: Option<Object>,
+    epoch: u32,
+}
+
+/// What a swap came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Swapped {
+    pub generation: u32,
+    /// Configured interfaces that do not exist; a later swap attaches to them.
+    pub missing: Vec<String>,
+    /// Interfaces that got their first program.
+    pub attached: Vec<String>,
+}
+
+impl Dataplane {
+    /// Takes the pins over, without changing what they enforce.
+    ///
+    /// # Errors
+    /// If they cannot be made or locked, or are another version's.
+    pub fn open(settings: Settings) -> Result<Self, Error> {
+        check(&settings)?;
+        let pins = Pins::at(&settings.pins);
+        let lock = pins.open()?;
+        let generation = pins.stamp()?.map_or(0, |stamp| stamp.generation);
+        let counters = Counters::open(&pins)?;
+        let active = match pins.links()?.first() {
+            Some(link) => readout::slots_in_force(attach::link::facts(&pins.link(link))?)?,
+            None => HashSet::new(),
+        };
+        let interfaces = settings.interfaces.iter().map(|wanted| (link_name(wanted), None)).collect();
+        Ok(Self { settings, pins, _lock: lock, counters, generation, active, sizes: Sizes::default(), interfaces, object: None, epoch: 0 })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The generation in force; 0 if none ever was.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Puts `compiled` in force on every configured interface among `interfaces`: those of this network namespace, as they are now.
+    ///
+    /// # Errors
+    /// Then the generation in force is what it was.
+    pub fn swap(&mut self, compiled: &Compiled, interfaces: &[Interface]) -> Result<Swapped, Error> {
+        let plan = Plan::new(&self.settings.interfaces, interfaces, &attach::pinned(&self.pins)?);
+        attach::refuse_foreign(&plan, interfaces)?;
+        attach::warn_of_other_modes(&plan, &self.settings.interfaces, interfaces);
+
+        let generation = self.generation.wrapping_add(1).max(1);
+        let rule_slots = self.counters.rule_slots(compiled, &self.active)?;
+        let names: Vec<String> = self.settings.interfaces.iter().map(|interface| interface.name.clone()).collect();
+        let interface_slots = self.counters.interface_slots(&names)?;
+        let targets = plan.attach.iter().chain(plan.replace.iter().map(|(_, target)| target));
+        let by_index: Vec<(u32, u8)> = targets
+            .filter_map(|target| {
+                let slot = self.counters.interfaces.slot(&target.name.interface)?;
+                Some((target.index, u8::try_from(slot).ok()?))
+            })
+            .collect();
+        let twice = || Error::Twice { what: "the interface index of", name: names.join(", ") };
+        let hash = InterfaceHash::new(&by_index).ok_or_else(twice)?;
+
+        let constants = Constants { generation, on_uninspectable: verdict_bytes(&self.settings.on_uninspectable), interfaces: &hash };
+        let mut object = Object::create(&constants, compiled, Sharing::Pinned(&self.pins))?;
+        self.counters.commit(&rule_slots, &interface_slots)?;
+        tables::fill(&mut object, compiled, &rule_slots.slots)?;
+        object.load_programs()?;
+        attach::apply(&plan, &self.settings.interfaces, &self.pins, &mut object, self.object.as_mut())?;
+
+        self.generation = generation;
+        self.active = rule_slots.slots.into_iter().collect();
+        self.sizes = Sizes::of(compiled);
+        self.object = Some(object);
+        self.pins.write_generation(generation)?;
+        let Plan { attach, replace: _, remove: _, missing } = plan;
+        Ok(Swapped { generation, missing, attached: attach.into_iter().map(|target| target.name.interface).collect() })
+    }
+
+    /// Notes how the programs hang on `interfaces` now. Whether a swap is due: a configured interface exists and carries none of ours.
+    pub fn observe(&mut self, interfaces: &[Interface]) -> Result<bool, Error> {
+        let links = self.links()?;
+        let mut due = false;
+        self.interfaces = self
+            .settings
+            .interfaces
+            .iter()
+            .map(|wanted| {
+                let interface = interfaces.iter().find(|interface| interface.name == wanted.name);
+                let mode = interface.and_then(|interface| attached_mode(interface, &links));
+                due |= interface.is_some() && mode.is_none();
+                (link_name(wanted), mode)
+            })
+            .collect();
+        Ok(due)
+    }
+
+    /// Whether every configured interface carries the program, as of the last [`Self::observe`].
+    pub fn complete(&self) -> bool {
+        self.interfaces.iter().all(|(_, mode)| mode.is_some())
+    }
+
+    /// Whether any interface is filtered, by whichever agent.
+    pub fn enforcing(&self) -> Result<bool, Error> {
+        Ok(self.links()?.iter().any(|link| link.index != 0))
+    }
+
+    fn links(&self) -> Result<Vec<attach::link::LinkFacts>, Error> {
+        self.pins.links()?.iter().map(|name| attach::link::facts(&self.pins.link(name))).collect()
+    }
+
+    /// # Errors
+    /// If the kernel's maps cannot be read; also before the first generation, when there are none.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        let Self { settings: _, pins, _lock: _, counters, generation, active, sizes, interfaces, object: _, epoch: _ } = self;
+        View { pins, counters, generation: *generation, interfaces, active, sizes }.snapshot()
+    }
+
+    /// The owners of the rule counters, by slot: what the kernel's reports name rules by.
+    pub fn rule_owners(&self) -> impl Iterator<Item = (u32, &counters::RuleKey)> {
+        self.counters.rules.owned()
+    }
+
+    /// Lets the program report for another second; without it the ring goes quiet by itself.
+    pub fn renew_report_budget(&mut self) -> Result<(), Error> {
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+        let mut map: Array<_, Value<ReportBudget>> =
+            Map::Array(self.pins.open_map(REPORT_BUDGET)?).try_into().map_err(Error::map("open", REPORT_BUDGET))?;
+        let budget = ReportBudget { epoch: self.epoch, limit: self.settings.report_limit };
+        map.set(0, Value(budget), 0).map_err(Error::map("write", REPORT_BUDGET))
+    }
+
+    /// The ring of reports.
+    pub fn events(&self) -> Result<RingBuf<MapData>, Error> {
+        Map::RingBuf(self.pins.open_map(EVENTS)?).try_into().map_err(Error::map("open", EVENTS))
+    }
+
+    /// The reader of the program's own log, once for each generation that this process loaded; `None` if the program has none.
+    pub fn take_logger(&mut self) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>> {
+        aya_log::EbpfLogger::init(self.object.as_mut()?.ebpf()).ok()
+    }
+
+    /// Stops enforcing and removes every pin. Returns the links there were.
+    pub fn detach(self) -> Result<Vec<String>, Error> {
+        self.pins.remove_locked()
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), Error> {
+    let Settings { pins: _, interfaces, on_uninspectable: _, report_limit: _ } = settings;
+    let mut names = HashSet::new();
+    if let Some(twice) = interfaces.iter().find(|interface| !names.insert(&interface.name)) {
+        return Err(Error::Twice { what: "the interface", name: twice.name.clone() });
+    }
+    if interfaces.len() > MAX_INTERFACES {
+        let way_out = "take some out of agent.yaml";
+        return Err(Error::TooMany { what: "interfaces", count: interfaces.len(), limit: MAX_INTERFACES, way_out });
+    }
+    Ok(())
+}
+
+fn link_name(WantedInterface { name, role, mode: _ }: &WantedInterface) -> LinkName {
+    LinkName { role: *role, interface: name.clone() }
+}
+
+fn attached_mode(interface: &Interface, links: &[attach::link::LinkFacts]) -> Option<XdpMode> {
+    let program = interface.xdp?;
+    links.iter().any(|link| link.index == interface.index && link.program == program.id).then_some(program.mode)
+}
+
+fn verdict_bytes(by_reason: &[OnUninspectable; Reason::ALL.len()]) -> [u8; REASONS] {
+    // A place without a reason is never looked at; `Drop` is what the program makes of an unknown byte, too.
+    let mut bytes = [OnUninspectable::Drop as u8; REASONS];
+    for (byte, verdict) in bytes.iter_mut().zip(by_reason) {
+        *byte = *verdict as u8;
+    }
+    bytes
+}

@@ -14,6 +14,8 @@ pub enum Role {
 }
 
 impl Role {
+    pub const ALL: [Self; 2] = [Self::Inside, Self::Outside];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Inside => "inside",
@@ -34,6 +36,14 @@ pub enum XdpMode {
 
 impl XdpMode {
     pub const ALL: [Self; 2] = [Self::Native, Self::Generic];
+
+    /// The word of `ip link set dev … WORD off`.
+    pub const fn iproute2(self) -> &'static str {
+        match self {
+            Self::Native => "xdpdrv",
+            Self::Generic => "xdpgeneric",
+        }
+    }
 
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,132 @@
+//! The embedded BPF object, loaded for one generation: constants baked in, own tables, shared counters.
+
+use aya::maps::{Array, MapData, PerCpuArray};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use edge_ebpf::abi::Reason;
+
+use super::error::Error;
+use super::interface_hash::InterfaceHash;
+use super::pins::Pins;
+use super::pod::{Plain, Value};
+use super::snapshot::Role;
+use super::tables::Sizes;
+use crate::policy::compile::Compiled;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_EBPF_OBJECT"));
+
+/// Maps that all generations share: those that the programs write to, and the agent's notes beside them.
+pub const SHARED_MAPS: [&str; 10] =
+    [RULE_COUNTERS, INTERFACE_COUNTERS, UNINSPECTABLE, FRAGMENTS, EVENTS, REPORT_BUDGET, REPORT_STATE, STAMP, RULE_KEYS, INTERFACE_KEYS];
+pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
+pub const INTERFACE_COUNTERS: &str = "INTERFACE_COUNTERS";
+pub const UNINSPECTABLE: &str = "UNINSPECTABLE";
+pub const FRAGMENTS: &str = "FRAGMENTS";
+pub const EVENTS: &str = "EVENTS";
+pub const REPORT_BUDGET: &str = "REPORT_BUDGET";
+pub const REPORT_STATE: &str = "REPORT_STATE";
+pub const STAMP: &str = "STAMP";
+pub const RULE_KEYS: &str = "RULE_KEYS";
+pub const INTERFACE_KEYS: &str = "INTERFACE_KEYS";
+
+/// What the program is specialised by, beside the policy set; the verifier removes the code that a constant makes unreachable.
+#[derive(Debug)]
+pub struct Constants<'a> {
+    pub generation: u32,
+    /// By [`Reason`]: the program's table has a power of two of places, so that an index needs only a mask.
+    pub on_uninspectable: [u8; REASONS],
+    pub interfaces: &'a InterfaceHash,
+}
+
+/// Places in the table of verdicts on uninspectable packets.
+pub const REASONS: usize = 8;
+const _: () = assert!(Reason::ALL.len() <= REASONS);
+
+/// Where the shared maps are.
+#[derive(Clone, Copy, Debug)]
+pub enum Sharing<'a> {
+    /// Pinned, for the interfaces' traffic.
+    Pinned(&'a Pins),
+    /// In this object alone, for trying packets out.
+    Private,
+}
+
+/// An object with its maps created and its programs not yet loaded, until [`Self::load_programs`].
+#[derive(Debug)]
+pub struct Object {
+    ebpf: Ebpf,
+}
+
+impl Object {
+    /// Creates the maps, of which those that are constants for the program have their values then.
+    ///
+    /// # Errors
+    /// If the kernel refuses one of them.
+    pub fn create(constants: &Constants<'_>, compiled: &Compiled, sharing: Sharing<'_>) -> Result<Self, Error> {
+        let Constants { generation, on_uninspectable, interfaces: InterfaceHash { factor, slots } } = constants;
+        let words = u32::try_from(compiled.words.max(1)).unwrap_or(u32::MAX);
+        let has_monitored = u32::from(compiled.monitored.iter().any(|word| *word != 0));
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("GENERATION", generation, true)
+            .override_global("WORDS", &words, true)
+            .override_global("HAS_MONITORED", &has_monitored, true)
+            .override_global("MONITORED", &compiled.monitored, true)
+            .override_global("RESTRICTING", &compiled.restricting, true)
+            .override_global("ON_UNINSPECTABLE", on_uninspectable, true)
+            .override_global("INTERFACE_FACTOR", factor, true)
+            .override_global("INTERFACE_SLOT", slots, true)
+            .override_global("MAC_ROOT", Value::of(compiled.mac.root.as_ref()), true)
+            .override_global("V4_ROOT", Value::of(compiled.v4.root.as_ref()), true)
+            .override_global("V6_ROOT", Value::of(compiled.v6.root.as_ref()), true)
+            .override_global("SERVICES", compiled.services.as_ref(), true);
+        for (map, entries) in Sizes::of(compiled).entries() {
+            loader.map_max_entries(map, entries);
+        }
+        if let Sharing::Pinned(pins) = sharing {
+            for map in SHARED_MAPS {
+                loader.map_pin_path(map, pins.map(map));
+            }
+        }
+        let ebpf = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
+        Ok(Self { ebpf })
+    }
+
+    /// Has the kernel verify and translate both programs; their tables must be filled before a packet reaches them.
+    pub fn load_programs(&mut self) -> Result<(), Error> {
+        for role in Role::ALL {
+            let name = program_name(role);
+            self.program(role)?.load().map_err(|error| Error::Program { name, source: Box::new(error) })?;
+        }
+        Ok(())
+    }
+
+    /// The program of the interfaces with this role.
+    pub fn program(&mut self, role: Role) -> Result<&mut Xdp, Error> {
+        let name = program_name(role);
+        let program = self.ebpf.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
+        program.try_into().map_err(|error| Error::Program { name, source: Box::new(error) })
+    }
+
+    /// The map `name` as an array of `V`.
+    pub fn array<V: Plain>(&mut self, name: &'static str) -> Result<Array<&mut MapData, Value<V>>, Error> {
+        self.ebpf.map_mut(name).ok_or(Error::Missing { what: "map", name })?.try_into().map_err(Error::map("open", name))
+    }
+
+    /// The map `name` as an array that has a `V` for each CPU.
+    pub fn per_cpu<V: Plain>(&self, name: &'static str) -> Result<PerCpuArray<&MapData, Value<V>>, Error> {
+        self.ebpf.map(name).ok_or(Error::Missing { what: "map", name })?.try_into().map_err(Error::map("open", name))
+    }
+
+    /// For the reader of the program's own log.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+const fn program_name(role: Role) -> &'static str {
+    match role {
+        Role::Inside => "edge_inside",
+        Role::Outside => "edge_outside",
+    }
+}

@@ -1,0 +1,224 @@
+//! What outlives the agent under the BPF file system, and who may touch it.
+//!
+//! ```text
+//! /sys/fs/bpf/edge/            0700, locked by the agent that serves it
+//!   maps/STAMP, RULE_COUNTERS, EVENTS, …   shared by all generations
+//!   links/inside-eth1, outside-eth0, …     each holds the program on one interface
+//! ```
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Array, Map, MapData};
+use edge_ebpf::abi::{SCHEMA, STAMP_MAGIC, Stamp};
+
+use super::bpffs;
+use super::error::Error;
+use super::object::STAMP;
+use super::pod::Value;
+use super::snapshot::Role;
+
+/// Where the pins are if the configuration does not say otherwise.
+pub const DEFAULT_ROOT: &str = "/sys/fs/bpf/edge";
+
+/// The pins below one directory.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+/// Held by the one process that may change the pins; let go when it ends, however it ends.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the open directory is the lock")] File);
+
+/// The name of a pinned link: which program hangs on which interface.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct LinkName {
+    pub role: Role,
+    pub interface: String,
+}
+
+impl LinkName {
+    /// The BPF file system keeps names with a dot for itself (`bpf_lookup` in `kernel/bpf/inode.c`), and VLAN interfaces have one;
+    /// no interface has a colon (`dev_valid_name` in `net/core/dev.c`).
+    pub fn file_name(&self) -> String {
+        format!("{}-{}", self.role.name(), self.interface.replace('.', ":"))
+    }
+
+    fn parse(file_name: &str) -> Option<Self> {
+        let (role, interface) = file_name.split_once('-')?;
+        let role = Role::ALL.into_iter().find(|known| known.name() == role)?;
+        Some(Self { role, interface: interface.replace(':', ".") })
+    }
+}
+
+impl Pins {
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.root.join("maps").join(name)
+    }
+
+    pub fn link(&self, name: &LinkName) -> PathBuf {
+        self.links_directory().join(name.file_name())
+    }
+
+    fn links_directory(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// Makes the directories, takes the lock, and checks or writes the stamp.
+    ///
+    /// # Errors
+    /// If there is no BPF file system, another process has the lock, or the pins are another version's.
+    pub fn open(&self) -> Result<Lock, Error> {
+        bpffs::ensure(&self.root)?;
+        for directory in [self.root.clone(), self.root.join("maps"), self.links_directory()] {
+            DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(Error::io("make the directory", &directory))?;
+        }
+        let lock = self.lock()?;
+        match self.stamp()? {
+            Some(_) => {}
+            None if self.file_names("maps")?.is_empty() => self.write_first_stamp()?,
+            None => return Err(Error::Unstamped { path: self.root.clone() }),
+        }
+        Ok(lock)
+    }
+
+    /// # Errors
+    /// [`Error::Locked`] if another process has it.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let directory = File::open(&self.root).map_err(Error::io("open", &self.root))?;
+        match directory.try_lock() {
+            Ok(()) => Ok(Lock(directory)),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: self.root.clone() }),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &self.root)(error)),
+        }
+    }
+
+    /// The stamp, checked; `None` if nothing was ever pinned here.
+    ///
+    /// # Errors
+    /// If it is another version's.
+    pub fn stamp(&self) -> Result<Option<Stamp>, Error> {
+        let path = self.map(STAMP);
+        if !path.try_exists().map_err(Error::io("look at", &path))? {
+            return Ok(None);
+        }
+        let map = self.open_map(STAMP)?;
+        let map: Array<_, Value<Stamp>> = Map::Array(map).try_into().map_err(|_| Error::Unstamped { path: self.root.clone() })?;
+        let Value(stamp) = map.get(&0, 0).map_err(Error::map("read", STAMP))?;
+        let Stamp { magic, schema, generation: _, reserved: _ } = stamp;
+        if magic != STAMP_MAGIC {
+            return Err(Error::Unstamped { path: self.root.clone() });
+        }
+        if schema != SCHEMA {
+            return Err(Error::Schema { path: self.root.clone(), found: schema, expected: SCHEMA });
+        }
+        Ok(Some(stamp))
+    }
+
+    /// Notes which generation is in force.
+    pub fn write_generation(&self, generation: u32) -> Result<(), Error> {
+        let mut map: Array<_, Value<Stamp>> = Map::Array(self.open_map(STAMP)?).try_into().map_err(Error::map("open", STAMP))?;
+        map.set(0, Value(stamp(generation)), 0).map_err(Error::map("write", STAMP))
+    }
+
+    /// The stamp is written before it is pinned: there is never one that is empty.
+    fn write_first_stamp(&self) -> Result<(), Error> {
+        let mut map: Array<MapData, Value<Stamp>> = Array::create(1, 0).map_err(Error::map("create", STAMP))?;
+        map.set(0, Value(stamp(0)), 0).map_err(Error::map("write", STAMP))?;
+        let path = self.map(STAMP);
+        map.pin(&path).map_err(|error| Error::io("pin", path)(io::Error::other(error)))
+    }
+
+    /// A map that was pinned before.
+    pub fn open_map(&self, name: &'static str) -> Result<MapData, Error> {
+        MapData::from_pin(self.map(name)).map_err(Error::map("open", name))
+    }
+
+    /// Whether a map is pinned.
+    pub fn has_map(&self, name: &str) -> bool {
+        self.map(name).exists()
+    }
+
+    /// The pinned links by name, sorted.
+    pub fn links(&self) -> Result<Vec<LinkName>, Error> {
+        let mut links: Vec<_> = self.file_names("links")?.iter().filter_map(|name| LinkName::parse(name)).collect();
+        links.sort_unstable();
+        Ok(links)
+    }
+
+    /// Names in a subdirectory; none if it does not exist.
+    fn file_names(&self, subdirectory: &str) -> Result<Vec<String>, Error> {
+        let path = self.root.join(subdirectory);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("list", path)(error)),
+        };
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()
+            .map_err(Error::io("list", path))
+    }
+
+    /// Removes every pin, links first, whatever version wrote them: with its link gone an interface passes everything.
+    /// Returns the names of the links there were; `None` if there was nothing.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if an agent serves them.
+    pub fn remove(&self) -> Result<Option<Vec<String>>, Error> {
+        if !self.root.try_exists().map_err(Error::io("look at", &self.root))? {
+            return Ok(None);
+        }
+        let _lock = self.lock()?;
+        self.remove_locked().map(Some)
+    }
+
+    /// As [`Self::remove`], by the process that has the lock.
+    pub fn remove_locked(&self) -> Result<Vec<String>, Error> {
+        let links = self.file_names("links")?;
+        for (subdirectory, names) in [("links", links.clone()), ("maps", self.file_names("maps")?)] {
+            let directory = self.root.join(subdirectory);
+            for name in names {
+                let path = directory.join(name);
+                fs::remove_file(&path).map_err(Error::io("remove", path))?;
+            }
+            match fs::remove_dir(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", directory)(error)),
+                _ => {}
+            }
+        }
+        fs::remove_dir(&self.root).map_err(Error::io("remove", &self.root))?;
+        Ok(links)
+    }
+}
+
+fn stamp(generation: u32) -> Stamp {
+    Stamp { magic: STAMP_MAGIC, schema: SCHEMA, generation, reserved: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_named_by_role_and_interface_whatever_the_interface_is_called() {
+        for interface in ["eth0", "br-lan", "-", "inside-0", "wan.100"] {
+            let name = LinkName { role: Role::Outside, interface: interface.to_owned() };
+            assert!(!name.file_name().contains('.'), "the BPF file system refuses it");
+            assert_eq!(LinkName::parse(&name.file_name()), Some(name));
+        }
+        assert_eq!(LinkName::parse("sideways-eth0"), None);
+        assert_eq!(LinkName::parse("inside"), None);
+    }
+}

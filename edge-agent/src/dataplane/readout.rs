@@ -1,0 +1,113 @@
+//! Reads a [`Snapshot`] from what is pinned; the counters go on while it is read.
+
+use std::collections::HashSet;
+
+use aya::maps::{HashMap, Map, MapData, MapInfo, PerCpuArray};
+use edge_ebpf::abi::{Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, Reason, ReportState, RuleEntry, Verdict};
+
+use super::attach::link::LinkFacts;
+use super::counters::{Counters, VERDICTS, total};
+use super::error::Error;
+use super::object::{FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, UNINSPECTABLE};
+use super::pins::{LinkName, Pins};
+use super::pod::Value;
+use super::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse, XdpMode};
+use super::tables::Sizes;
+
+/// What a snapshot is read with, beside the counters.
+pub struct View<'a> {
+    pub pins: &'a Pins,
+    pub counters: &'a Counters,
+    pub generation: u32,
+    /// Each interface and how the program hangs on it.
+    pub interfaces: &'a [(LinkName, Option<XdpMode>)],
+    /// Slots of the rules in force.
+    pub active: &'a HashSet<u32>,
+    /// Of the tables in force, if this process filled them.
+    pub sizes: &'a Sizes,
+}
+
+impl View<'_> {
+    /// # Errors
+    /// If the maps cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        Ok(Snapshot {
+            generation: self.generation,
+            interfaces: self.interfaces()?,
+            rules: self.rules()?,
+            uninspectable: self.uninspectable()?,
+            tables: self.tables()?,
+            suppressed_reports: self.suppressed()?,
+        })
+    }
+
+    fn interfaces(&self) -> Result<Vec<InterfaceSnapshot>, Error> {
+        let counters = self.counters.counters(INTERFACE_COUNTERS)?;
+        let read = |(name, mode): &(LinkName, Option<XdpMode>)| {
+            let LinkName { role, interface } = name;
+            let mut verdicts = [Counter::default(); VERDICTS];
+            if let Some(slot) = self.counters.interfaces.slot(interface) {
+                for (verdict, counter) in (0..).zip(&mut verdicts) {
+                    *counter = total(&counters, slot * VERDICTS as u32 + verdict, INTERFACE_COUNTERS)?;
+                }
+            }
+            Ok(InterfaceSnapshot { name: interface.clone(), role: *role, mode: *mode, verdicts })
+        };
+        self.interfaces.iter().map(read).collect()
+    }
+
+    fn rules(&self) -> Result<Vec<RuleSnapshot>, Error> {
+        let counters = self.counters.counters(RULE_COUNTERS)?;
+        let read = |(slot, key): (u32, &super::counters::RuleKey)| {
+            let super::counters::RuleKey { policy, rule, action } = key.clone();
+            let counter = total(&counters, slot, RULE_COUNTERS)?;
+            Ok(RuleSnapshot { policy, rule, action, active: self.active.contains(&slot), counter })
+        };
+        self.counters.rules.owned().map(read).collect()
+    }
+
+    fn uninspectable(&self) -> Result<Vec<(Reason, Verdict, Counter)>, Error> {
+        let counters = self.counters.counters(UNINSPECTABLE)?;
+        let places = Reason::ALL.into_iter().flat_map(|reason| Verdict::ALL.map(|verdict| (reason, verdict)));
+        places
+            .map(|(reason, verdict)| {
+                let index = (reason as usize * VERDICTS + verdict as usize) as u32;
+                Ok((reason, verdict, total(&counters, index, UNINSPECTABLE)?))
+            })
+            .collect()
+    }
+
+    fn tables(&self) -> Result<Vec<TableUse>, Error> {
+        let mut tables = self.sizes.uses(self.counters.rules.owned().count(), self.counters.interfaces.owned().count());
+        tables.push(TableUse { table: "fragments", entries: self.fragments()?, capacity: u64::from(MAX_FRAGMENTS) });
+        Ok(tables)
+    }
+
+    /// Counted by walking the keys. Where one goes while it is stood on, the kernel begins anew: bounded, and then only a close guess.
+    fn fragments(&self) -> Result<u64, Error> {
+        let map: HashMap<_, Value<FragmentKey>, Value<FragmentVerdict>> =
+            Map::LruHashMap(self.pins.open_map(FRAGMENTS)?).try_into().map_err(Error::map("open", FRAGMENTS))?;
+        Ok(map.keys().take(MAX_FRAGMENTS as usize).filter(Result::is_ok).count() as u64)
+    }
+
+    fn suppressed(&self) -> Result<u64, Error> {
+        let map: PerCpuArray<_, Value<ReportState>> =
+            Map::PerCpuArray(self.pins.open_map(REPORT_STATE)?).try_into().map_err(Error::map("open", REPORT_STATE))?;
+        let states = map.get(&0, 0).map_err(Error::map("read", REPORT_STATE))?;
+        Ok(states.iter().map(|Value(state)| state.suppressed).sum())
+    }
+}
+
+/// The counter slots of the program that `link` holds, whoever loaded it: from its own table of rules.
+pub fn slots_in_force(link: LinkFacts) -> Result<HashSet<u32>, Error> {
+    const RULES: &str = "RULES";
+    let Some(program) = aya::programs::loaded_programs().flatten().find(|program| program.id() == link.program) else {
+        return Ok(HashSet::new());
+    };
+    let maps = program.map_ids().map_err(|error| Error::Program { name: "in force", source: Box::new(error) })?;
+    let rules = maps.into_iter().flatten().find(|id| MapInfo::from_id(*id).is_ok_and(|map| map.name_as_str() == Some(RULES)));
+    let Some(id) = rules else { return Ok(HashSet::new()) };
+    let map = MapData::from_id(id).map_err(Error::map("open", RULES))?;
+    let map: aya::maps::Array<_, Value<RuleEntry>> = Map::Array(map).try_into().map_err(Error::map("open", RULES))?;
+    map.iter().map(|entry| entry.map(|Value(rule)| rule.slot)).collect::<Result<_, _>>().map_err(Error::map("read", RULES))
+}
