@@ -3,7 +3,7 @@
 
 use crate::{
     abi::{FragmentKey, FragmentVerdict, MAX_WORDS, OnUninspectable, Reason, Row, RuleEntry, Verdict},
-    packet::{Address, Family, Fragment, Mac, Packet},
+    packet::{Address, Family, Fragment, Mac, Packet, access::Frame},
     trie::{self, Storage},
 };
 
@@ -34,7 +34,7 @@ pub trait Observer {
     fn first_fragment(&self, key: &FragmentKey) -> Option<FragmentVerdict>;
     fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict);
     /// The packet matched these monitored rules: bit `b` of `bits` is rule `64 * word + b`.
-    fn monitored(&mut self, packet: &Packet, word: usize, bits: u64);
+    fn monitored(&mut self, frame: &Frame<'_>, packet: &Packet, word: usize, bits: u64);
 }
 
 /// Why a verdict is what it is.
@@ -61,9 +61,9 @@ impl Decision {
 /// Marks a fragment whose first one no rule decided.
 pub const NO_SLOT: u32 = u32::MAX;
 
-/// Decides about `packet`, which came in on an inside interface. `None`: a table lacks an entry that it must have.
+/// Decides about `packet`, read from `frame`, which came in on an inside interface. `None`: a table lacks an entry that it must have.
 #[inline(always)]
-pub fn decide(packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> Option<Decision> {
+pub fn decide(frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> Option<Decision> {
     if let Some(reason) = packet.fault {
         return uninspectable(packet, reason, tables);
     }
@@ -71,7 +71,7 @@ pub fn decide(packet: &Packet, tables: &impl Tables, observer: &mut impl Observe
         return Some(Decision::NO_RULE);
     }
     if matches!(packet.fragment, Fragment::Later) {
-        return match observer.first_fragment(&fragment_key(packet)) {
+        return match observer.first_fragment(&fragment_key(frame, packet)) {
             Some(first) => Some(Decision { verdict: Verdict::from_u8(first.verdict), cause: Cause::FirstFragment(first) }),
             None => uninspectable(packet, Reason::FragmentWithoutFirst, tables),
         };
@@ -90,7 +90,7 @@ pub fn decide(packet: &Packet, tables: &impl Tables, observer: &mut impl Observe
         if monitored != 0 {
             let before = if deciding == 0 { monitored } else { monitored & (lowest(deciding) - 1) };
             if before != 0 {
-                observer.monitored(packet, word, before);
+                observer.monitored(frame, packet, word, before);
             }
         }
         if deciding != 0 {
@@ -102,7 +102,7 @@ pub fn decide(packet: &Packet, tables: &impl Tables, observer: &mut impl Observe
     if matches!(packet.fragment, Fragment::First) {
         let slot = if let Cause::Rule(rule) = decision.cause { rule.slot } else { NO_SLOT };
         let verdict = FragmentVerdict { slot, verdict: decision.verdict as u8, reserved: [0; 3] };
-        observer.remember_fragment(&fragment_key(packet), verdict);
+        observer.remember_fragment(&fragment_key(frame, packet), verdict);
     }
     Some(decision)
 }
@@ -161,10 +161,11 @@ fn uninspectable(packet: &Packet, reason: Reason, tables: &impl Tables) -> Optio
 }
 
 #[inline(always)]
-fn fragment_key(packet: &Packet) -> FragmentKey {
+fn fragment_key(frame: &Frame<'_>, packet: &Packet) -> FragmentKey {
     let v4 = matches!(packet.family, Family::V4);
+    let source = packet.source(frame);
     FragmentKey {
-        source: [packet.source.high, packet.source.low],
+        source: [source.high, source.low],
         destination: [packet.destination.high, packet.destination.low],
         id: packet.id,
         family: if v4 { 4 } else { 6 },

@@ -4,7 +4,7 @@
 //! The answer comes from the address that was asked, goes back on the interface that it came in on, and keeps the VLAN tags.
 
 use crate::packet::{
-    Family, Fragment, Packet,
+    Address, Family, Fragment, Packet,
     access::{Frame, FrameMut},
     protocol,
 };
@@ -39,21 +39,30 @@ const ACK: u8 = 0x10;
 /// broadcast; RFC 9293: not to a RST), or the frame could not be resized; it is to be dropped.
 #[inline(always)]
 pub fn reply(buffer: &mut impl Buffer, packet: &Packet) -> bool {
-    if matches!(packet.fragment, Fragment::Later) || !answerable(&buffer.frame().frame(), packet) {
+    if matches!(packet.fragment, Fragment::Later) {
         return false;
     }
+    let asker = {
+        let frame = buffer.frame();
+        let frame = frame.frame();
+        let asker = packet.source(&frame);
+        if !answerable(&frame, packet, asker) {
+            return false;
+        }
+        asker
+    };
     match (packet.protocol, packet.family) {
         (_, Family::None) => false,
-        (protocol::TCP, Family::V4) => reset::<IPV4>(buffer, packet),
-        (protocol::TCP, Family::V6) => reset::<IPV6>(buffer, packet),
-        (_, Family::V4) => unreachable_v4(buffer, packet),
-        (_, Family::V6) => unreachable_v6(buffer, packet),
+        (protocol::TCP, Family::V4) => reset::<IPV4>(buffer, packet, asker),
+        (protocol::TCP, Family::V6) => reset::<IPV6>(buffer, packet, asker),
+        (_, Family::V4) => unreachable_v4(buffer, packet, asker),
+        (_, Family::V6) => unreachable_v6(buffer, packet, asker),
     }
 }
 
 /// Neither end is a group or nobody, and the packet is no error message itself.
 #[inline(always)]
-fn answerable(frame: &Frame<'_>, packet: &Packet) -> bool {
+fn answerable(frame: &Frame<'_>, packet: &Packet, asker: Address) -> bool {
     let Some(ethernet) = frame.view::<ETHERNET>(0) else { return false };
     if (ethernet.u8::<0>() | ethernet.u8::<6>()) & 1 != 0 {
         return false;
@@ -63,7 +72,7 @@ fn answerable(frame: &Frame<'_>, packet: &Packet) -> bool {
         Family::V4 => !matches!(high >> 56, 0 | 127 | 224..=255),
         _ => high >> 56 != 0xff && (high != 0 || low > 1),
     };
-    if !single(packet.source.high, packet.source.low) || !single(packet.destination.high, packet.destination.low) {
+    if !single(asker.high, asker.low) || !single(packet.destination.high, packet.destination.low) {
         return false;
     }
     match (packet.protocol, packet.family) {
@@ -83,8 +92,8 @@ fn answerable(frame: &Frame<'_>, packet: &Packet) -> bool {
 
 /// `IP` is the length of the IP header of the answer, which has neither options nor extension headers.
 #[inline(always)]
-fn reset<const IP: usize>(buffer: &mut impl Buffer, packet: &Packet) -> bool {
-    let (sequence, acknowledgment, flags) = {
+fn reset<const IP: usize>(buffer: &mut impl Buffer, packet: &Packet, asker: Address) -> bool {
+    let (sequence, acknowledgment, flags, (asked_from, asked)) = {
         let frame = buffer.frame();
         let frame = frame.frame();
         let Some(tcp) = frame.view::<TCP>(packet.transport) else { return false };
@@ -93,11 +102,11 @@ fn reset<const IP: usize>(buffer: &mut impl Buffer, packet: &Packet) -> bool {
             return false;
         }
         if flags & ACK != 0 {
-            (tcp.u32::<8>(), 0, RST)
+            (tcp.u32::<8>(), 0, RST, packet.ports(&frame))
         } else {
             let Some(length) = segment_length(&frame, packet, usize::from(tcp.u8::<12>() >> 4) * 4) else { return false };
             let controls = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
-            (0, tcp.u32::<4>().wrapping_add(length).wrapping_add(controls), RST | ACK)
+            (0, tcp.u32::<4>().wrapping_add(length).wrapping_add(controls), RST | ACK, packet.ports(&frame))
         }
     };
     if !buffer.truncate(packet.network + IP + TCP) {
@@ -108,20 +117,20 @@ fn reset<const IP: usize>(buffer: &mut impl Buffer, packet: &Packet) -> bool {
         return false;
     }
     if IP == IPV4 {
-        write_ipv4(&mut frame, packet, TCP, protocol::TCP)
+        write_ipv4(&mut frame, packet, asker, TCP, protocol::TCP)
     } else {
-        write_ipv6(&mut frame, packet, TCP, protocol::TCP)
+        write_ipv6(&mut frame, packet, asker, TCP, protocol::TCP)
     };
     let Some(mut tcp) = frame.view_mut::<TCP>(packet.network + IP) else { return false };
-    tcp.set_u16::<0>(packet.destination_port);
-    tcp.set_u16::<2>(packet.source_port);
+    tcp.set_u16::<0>(asked);
+    tcp.set_u16::<2>(asked_from);
     tcp.set_u32::<4>(sequence);
     tcp.set_u32::<8>(acknowledgment);
     tcp.set_u16::<12>(0x5000 | u16::from(flags));
     tcp.set_u16::<14>(0);
-    let mut sum = pseudo_header(packet, TCP, protocol::TCP);
-    sum.add_u16(packet.destination_port);
-    sum.add_u16(packet.source_port);
+    let mut sum = pseudo_header(packet, asker, TCP, protocol::TCP);
+    sum.add_u16(asked);
+    sum.add_u16(asked_from);
     sum.add_u32(sequence);
     sum.add_u32(acknowledgment);
     sum.add_u16(0x5000 | u16::from(flags));
@@ -141,7 +150,7 @@ fn segment_length(frame: &Frame<'_>, packet: &Packet, tcp: usize) -> Option<u32>
 }
 
 #[inline(always)]
-fn unreachable_v4(buffer: &mut impl Buffer, packet: &Packet) -> bool {
+fn unreachable_v4(buffer: &mut impl Buffer, packet: &Packet, asker: Address) -> bool {
     const GROWTH: usize = IPV4 + ICMP;
     let total = {
         let frame = buffer.frame();
@@ -150,14 +159,14 @@ fn unreachable_v4(buffer: &mut impl Buffer, packet: &Packet) -> bool {
     };
     let Some((quote, mut sum)) = open(buffer, packet, GROWTH, total) else { return false };
     let mut frame = buffer.frame();
-    write_ipv4(&mut frame, packet, ICMP + quote, protocol::ICMP);
+    write_ipv4(&mut frame, packet, asker, ICMP + quote, protocol::ICMP);
     // Destination unreachable, communication administratively prohibited.
     sum.add_u16(0x030d);
     write_icmp(&mut frame, packet.network + IPV4, 0x030d, sum)
 }
 
 #[inline(always)]
-fn unreachable_v6(buffer: &mut impl Buffer, packet: &Packet) -> bool {
+fn unreachable_v6(buffer: &mut impl Buffer, packet: &Packet, asker: Address) -> bool {
     const GROWTH: usize = IPV6 + ICMP;
     let total = {
         let frame = buffer.frame();
@@ -166,8 +175,8 @@ fn unreachable_v6(buffer: &mut impl Buffer, packet: &Packet) -> bool {
     };
     let Some((quote, mut sum)) = open(buffer, packet, GROWTH, total) else { return false };
     let mut frame = buffer.frame();
-    write_ipv6(&mut frame, packet, ICMP + quote, protocol::ICMPV6);
-    sum.add(pseudo_header(packet, ICMP + quote, protocol::ICMPV6));
+    write_ipv6(&mut frame, packet, asker, ICMP + quote, protocol::ICMPV6);
+    sum.add(pseudo_header(packet, asker, ICMP + quote, protocol::ICMPV6));
     // Destination unreachable, communication with destination administratively prohibited.
     sum.add_u16(0x0101);
     write_icmp(&mut frame, packet.network + IPV6, 0x0101, sum)
@@ -245,9 +254,9 @@ fn swap_ethernet(frame: &mut FrameMut<'_>) -> bool {
 
 /// An IPv4 header back to the sender, without options.
 #[inline(always)]
-fn write_ipv4(frame: &mut FrameMut<'_>, packet: &Packet, payload: usize, protocol: u8) {
+fn write_ipv4(frame: &mut FrameMut<'_>, packet: &Packet, asker: Address, payload: usize, protocol: u8) {
     let Some(mut header) = frame.view_mut::<IPV4>(packet.network) else { return };
-    let (source, destination) = ((packet.destination.high >> 32) as u32, (packet.source.high >> 32) as u32);
+    let (source, destination) = ((packet.destination.high >> 32) as u32, (asker.high >> 32) as u32);
     let total = (IPV4 + payload) as u16;
     let hops = (u16::from(HOP_LIMIT) << 8) | u16::from(protocol);
     let mut sum = Checksum::default();
@@ -269,22 +278,22 @@ fn write_ipv4(frame: &mut FrameMut<'_>, packet: &Packet, payload: usize, protoco
 
 /// An IPv6 header back to the sender, without extension headers.
 #[inline(always)]
-fn write_ipv6(frame: &mut FrameMut<'_>, packet: &Packet, payload: usize, next: u8) {
+fn write_ipv6(frame: &mut FrameMut<'_>, packet: &Packet, asker: Address, payload: usize, next: u8) {
     let Some(mut header) = frame.view_mut::<IPV6>(packet.network) else { return };
     header.set_u32::<0>(0x6000_0000);
     header.set_u16::<4>(payload as u16);
     header.set_u16::<6>((u16::from(next) << 8) | u16::from(HOP_LIMIT));
     header.set_u64::<8>(packet.destination.high);
     header.set_u64::<16>(packet.destination.low);
-    header.set_u64::<24>(packet.source.high);
-    header.set_u64::<32>(packet.source.low);
+    header.set_u64::<24>(asker.high);
+    header.set_u64::<32>(asker.low);
 }
 
 /// Sum of the pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1). Both ends are in it alike, so their order does not matter.
 #[inline(always)]
-fn pseudo_header(packet: &Packet, length: usize, next: u8) -> Checksum {
+fn pseudo_header(packet: &Packet, asker: Address, length: usize, next: u8) -> Checksum {
     let mut sum = Checksum::default();
-    for half in [packet.source.high, packet.source.low, packet.destination.high, packet.destination.low] {
+    for half in [asker.high, asker.low, packet.destination.high, packet.destination.low] {
         sum.add_u32((half >> 32) as u32);
         sum.add_u32(half as u32);
     }

@@ -41,9 +41,10 @@ impl<'a> HostEngine<'a> {
     /// # Errors
     /// If the tables are defective.
     pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, MissingEntry> {
-        let packet = Packet::parse(&Frame::new(frame));
+        let view = Frame::new(frame);
+        let packet = Packet::parse(&view);
         let mut observer = Recorder { fragments: &mut self.fragments, monitored: Vec::new() };
-        let Decision { verdict, cause } = engine::decide(&packet, &self.tables, &mut observer).ok_or(MissingEntry)?;
+        let Decision { verdict, cause } = engine::decide(&view, &packet, &self.tables, &mut observer).ok_or(MissingEntry)?;
         let monitored = observer.monitored;
         let (rule, reason) = match cause {
             Cause::NoRule => (None, None),
@@ -130,7 +131,7 @@ impl Observer for Recorder<'_> {
     fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict) {
         self.fragments.insert(*key, verdict);
     }
-    fn monitored(&mut self, _: &Packet, word: usize, bits: u64) {
+    fn monitored(&mut self, _: &Frame<'_>, _: &Packet, word: usize, bits: u64) {
         self.monitored.extend((0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| RuleId(word as u32 * 64 + bit)));
     }
 }

@@ -8,6 +8,8 @@ use super::{
 use crate::abi::Reason;
 
 const HEADER: usize = 20;
+/// Place of the source address.
+pub(super) const SOURCE: usize = 12;
 /// Bytes of options at the most: a header length of 15 words.
 const MAX_OPTIONS: usize = 40;
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -30,21 +32,19 @@ pub(super) fn parse(frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Reason
     }
     packet.family = Family::V4;
     packet.protocol = header.u8::<9>();
-    packet.source = Address { high: u64::from(header.u32::<12>()) << 32, low: 0 };
     packet.destination = Address { high: u64::from(header.u32::<16>()) << 32, low: 0 };
-    packet.id = u32::from(header.u16::<4>());
     packet.transport = packet.network + length;
     let fragment = header.u16::<6>();
     if length > HEADER {
         options(frame, packet.network + HEADER, length - HEADER, packet.destination.high >> 32)?;
     }
-    packet.fragment = match (fragment & OFFSET, fragment & MORE_FRAGMENTS) {
-        (0, 0) => Fragment::Whole,
-        (0, _) => Fragment::First,
-        _ => Fragment::Later,
-    };
-    if packet.fragment == Fragment::Later {
-        return Ok(());
+    if fragment & (OFFSET | MORE_FRAGMENTS) != 0 {
+        packet.id = u32::from(header.u16::<4>());
+        if fragment & OFFSET != 0 {
+            packet.fragment = Fragment::Later;
+            return Ok(());
+        }
+        packet.fragment = Fragment::First;
     }
     transport::parse(frame, packet, total - length)
 }

@@ -8,6 +8,8 @@ use super::{
 use crate::abi::Reason;
 
 const HEADER: usize = 40;
+/// Place of the source address.
+pub(super) const SOURCE: usize = 8;
 /// Extension headers that are followed. RFC 8200 section 4.1 has each at most once, destination options twice: seven.
 const MAX_EXTENSIONS: usize = 8;
 /// Bytes of extension headers that are followed.
@@ -20,7 +22,6 @@ pub(super) fn parse(frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Reason
         return Err(Reason::BadHeader);
     }
     packet.family = Family::V6;
-    packet.source = Address { high: header.u64::<8>(), low: header.u64::<16>() };
     packet.destination = Address { high: header.u64::<24>(), low: header.u64::<32>() };
     packet.protocol = header.u8::<6>();
     packet.transport = packet.network + HEADER;

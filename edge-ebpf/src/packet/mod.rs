@@ -9,7 +9,7 @@ mod ipv4;
 mod ipv6;
 mod transport;
 
-use crate::abi::Reason;
+use crate::abi::{Reason, service};
 use access::{Frame, forget};
 
 /// Numbers of the protocols that are looked into (IANA).
@@ -60,7 +60,8 @@ pub enum Fragment {
     Later,
 }
 
-/// What the headers say. Plain values, each with a default, because the kernel's verifier follows values better than options.
+/// What the headers say, as far as every packet needs it; what only a report, a fragment or an answer needs is read again from the frame.
+/// Plain values, each with a default, because the kernel's verifier follows values better than options.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet {
     /// Source MAC; 0 where the frame is too short for one.
@@ -73,14 +74,11 @@ pub struct Packet {
     /// Of the transport header; behind IPv6 extension headers.
     pub protocol: u8,
     pub fragment: Fragment,
-    pub source: Address,
     pub destination: Address,
-    /// Identification of the fragmented datagram.
+    /// Identification of the fragmented datagram; 0 in a whole packet.
     pub id: u32,
     /// Index into the service classes, see [`crate::abi::service`].
     pub service: usize,
-    pub source_port: u16,
-    pub destination_port: u16,
     /// Why this packet cannot be inspected; what was found before that is filled in.
     pub fault: Option<Reason>,
 }
@@ -96,12 +94,9 @@ impl Packet {
             family: Family::None,
             protocol: 0,
             fragment: Fragment::Whole,
-            source: Address::default(),
             destination: Address::default(),
             id: 0,
             service: 0,
-            source_port: 0,
-            destination_port: 0,
             fault: None,
         };
         packet.fault = match ethernet::parse(frame, &mut packet) {
@@ -115,5 +110,34 @@ impl Packet {
         packet.service = forget(packet.service, packet.device.0);
         packet.protocol = forget(usize::from(packet.protocol), packet.device.0) as u8;
         packet
+    }
+
+    /// Source address; zero where the frame has none.
+    #[inline(always)]
+    pub fn source(&self, frame: &Frame<'_>) -> Address {
+        match self.family {
+            Family::None => Address::default(),
+            Family::V4 => match frame.view::<4>(self.network + ipv4::SOURCE) {
+                Some(source) => Address { high: u64::from(source.u32::<0>()) << 32, low: 0 },
+                None => Address::default(),
+            },
+            Family::V6 => match frame.view::<16>(self.network + ipv6::SOURCE) {
+                Some(source) => Address { high: source.u64::<0>(), low: source.u64::<8>() },
+                None => Address::default(),
+            },
+        }
+    }
+
+    /// Source and destination port of a TCP or UDP packet whose transport header was read, else zero.
+    #[inline(always)]
+    pub fn ports(&self, frame: &Frame<'_>) -> (u16, u16) {
+        // Ports have the lowest indices; a packet without a service has index 0, which is TCP's port 0 and never a real one.
+        if self.service == 0 || self.service >= service::ICMP {
+            return (0, 0);
+        }
+        match frame.view::<4>(self.transport) {
+            Some(ports) => (ports.u16::<0>(), ports.u16::<2>()),
+            None => (0, 0),
+        }
     }
 }

@@ -21,18 +21,14 @@ pub(super) fn parse(frame: &Frame<'_>, packet: &mut Packet, room: usize) -> Resu
             if usize::from(header.u8::<12>() >> 4) * 4 < TCP_HEADER {
                 return Err(Reason::BadHeader);
             }
-            packet.source_port = header.u16::<0>();
-            packet.destination_port = header.u16::<2>();
-            packet.service = service::TCP + usize::from(packet.destination_port);
+            packet.service = service::TCP + usize::from(header.u16::<2>());
         }
         (protocol::UDP, _) => {
             if room < UDP_HEADER {
                 return Err(Reason::Truncated);
             }
             let Some(header) = frame.view::<UDP_HEADER>(packet.transport) else { return Err(Reason::Truncated) };
-            packet.source_port = header.u16::<0>();
-            packet.destination_port = header.u16::<2>();
-            packet.service = service::UDP + usize::from(packet.destination_port);
+            packet.service = service::UDP + usize::from(header.u16::<2>());
         }
         (protocol::ICMP, Family::V4) | (protocol::ICMPV6, Family::V6) => {
             if room < ICMP_HEADER {

@@ -6,7 +6,7 @@ use aya_ebpf::maps::PerCpuArray;
 use edge_ebpf::{
     abi::{Event, REPORT_SEEN, Reason, Verdict},
     engine::NO_SLOT,
-    packet::{Family, Packet},
+    packet::{Family, Packet, access::Frame},
 };
 
 use super::{constants, maps};
@@ -28,7 +28,7 @@ pub struct Facts {
 }
 
 #[inline(always)]
-pub fn report(packet: &Packet, facts: Facts) {
+pub fn report(frame: &Frame<'_>, packet: &Packet, facts: Facts) {
     let Some(budget) = maps::REPORT_BUDGET.get(0) else { return };
     let Some(state) = maps::REPORT_STATE.get_ptr_mut(0) else { return };
     let tag = tag(packet, &facts, budget.epoch);
@@ -44,7 +44,7 @@ pub fn report(packet: &Packet, facts: Facts) {
             (*state).used = 0;
         }
         (*state).used += 1;
-        (*state).used > budget.limit || !send(packet, facts)
+        (*state).used > budget.limit || !send(frame, packet, facts)
     };
     if suppressed {
         // SAFETY: as above.
@@ -54,27 +54,29 @@ pub fn report(packet: &Packet, facts: Facts) {
 
 /// False: the ring is full.
 #[inline(always)]
-fn send(packet: &Packet, facts: Facts) -> bool {
+fn send(frame: &Frame<'_>, packet: &Packet, facts: Facts) -> bool {
     let Some(event) = SCRATCH.get_ptr_mut(0) else { return false };
     // SAFETY: a live map value of this CPU, see `count`.
     let event = unsafe { &mut *event };
-    describe(event, packet, facts);
+    describe(event, frame, packet, facts);
     maps::EVENTS.output::<Event>(&*event, 0).is_ok()
 }
 
 #[inline(always)]
-fn describe(event: &mut Event, packet: &Packet, facts: Facts) {
+fn describe(event: &mut Event, frame: &Frame<'_>, packet: &Packet, facts: Facts) {
     let Facts { slot, interface, length, verdict, monitored, reason } = facts;
+    let source = packet.source(frame);
+    let (source_port, destination_port) = packet.ports(frame);
     *event = Event {
-        source: [packet.source.high, packet.source.low],
+        source: [source.high, source.low],
         destination: [packet.destination.high, packet.destination.low],
         interface,
         slot,
         length,
         generation: constants::generation(),
         device: packet.device.octets(),
-        source_port: packet.source_port,
-        destination_port: packet.destination_port,
+        source_port,
+        destination_port,
         family: match packet.family {
             Family::None => 0,
             Family::V4 => 4,

@@ -5,7 +5,7 @@ use aya_log_ebpf::error;
 use edge_ebpf::{
     abi::{FragmentKey, FragmentVerdict, Verdict},
     engine::{self, Cause, NO_SLOT, Observer},
-    packet::Packet,
+    packet::{Packet, access::Frame},
     reject::{self, Buffer},
 };
 
@@ -23,9 +23,10 @@ pub fn edge_inside(context: XdpContext) -> u32 {
     let mut context = Context::new(context);
     let length = context.len() as u32;
     let interface = context.interface();
-    let packet = Packet::parse(&context.frame());
+    let frame = context.frame();
+    let packet = Packet::parse(&frame);
     let mut observer = Kernel { interface, length };
-    let Some(decision) = engine::decide(&packet, &Tables, &mut observer) else {
+    let Some(decision) = engine::decide(&frame, &packet, &Tables, &mut observer) else {
         error!(context.log(), "generation {}: a class without its row; frame dropped", constants::generation());
         return xdp_action::XDP_ABORTED;
     };
@@ -36,7 +37,7 @@ pub fn edge_inside(context: XdpContext) -> u32 {
         Cause::Rule(rule) => {
             count::rule(rule.slot, bytes);
             if rule.report != 0 {
-                report::report(&packet, observer.facts(rule.slot, decision.verdict));
+                report::report(&frame, &packet, observer.facts(rule.slot, decision.verdict));
             }
         }
         Cause::FirstFragment(first) => {
@@ -46,7 +47,7 @@ pub fn edge_inside(context: XdpContext) -> u32 {
         }
         Cause::Uninspectable(reason) => {
             count::uninspectable(reason, decision.verdict, bytes);
-            report::report(&packet, Facts { reason: Some(reason), ..observer.facts(report::NONE, decision.verdict) });
+            report::report(&frame, &packet, Facts { reason: Some(reason), ..observer.facts(report::NONE, decision.verdict) });
         }
     }
     match decision.verdict {
@@ -96,7 +97,7 @@ impl Observer for Kernel {
     }
 
     #[inline(always)]
-    fn monitored(&mut self, packet: &Packet, word: usize, bits: u64) {
+    fn monitored(&mut self, frame: &Frame<'_>, packet: &Packet, word: usize, bits: u64) {
         let mut bits = bits;
         for _ in 0..64 {
             if bits == 0 {
@@ -107,7 +108,7 @@ impl Observer for Kernel {
             let Some(rule) = maps::RULES.get(rule) else { break };
             count::rule(rule.slot, u64::from(self.length));
             if rule.report != 0 {
-                report::report(packet, Facts { monitored: true, ..self.facts(rule.slot, Verdict::from_u8(rule.verdict)) });
+                report::report(frame, packet, Facts { monitored: true, ..self.facts(rule.slot, Verdict::from_u8(rule.verdict)) });
             }
         }
     }
