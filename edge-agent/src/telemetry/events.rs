@@ -15,8 +15,7 @@ mod report;
 pub use decode::Malformed;
 pub use report::{Names, Report, RuleName};
 
-/// How often the ring is emptied. By the clock and not by wake-ups: those would cost the program an interrupt for each report, and the
-/// ring holds more than its budget lets through in this time.
+/// How often the ring is emptied. By the clock and not by wake-ups, which would cost a context switch for each report under a flood.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Reports taken from the ring before other tasks get their turn.
 const BATCH: usize = 256;

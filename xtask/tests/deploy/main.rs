@@ -1,6 +1,7 @@
 //! What stands in `deploy/` is what it says: units that systemd accepts, alerts that fire, queries that Prometheus answers with data.
 
 mod dashboard;
+mod live;
 mod prometheus;
 mod systemd;
 mod tool;

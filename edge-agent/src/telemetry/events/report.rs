@@ -42,9 +42,8 @@ pub struct Report {
     pub device: String,
     pub source: Option<IpAddr>,
     pub destination: Option<IpAddr>,
-    /// 0 where the protocol has none.
+    /// 0 where the protocol has no ports, as is the other.
     pub source_port: u16,
-    /// The ICMP type for ICMP.
     pub destination_port: u16,
     /// IP protocol number.
     pub protocol: u8,
