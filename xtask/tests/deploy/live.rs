@@ -139,9 +139,7 @@ impl<'lab> Prometheus<'lab> {
             let answer: Value = serde_json::from_str(&get(self.gateway, "/api/v1/rules", &[("type", "alert")])?)?;
             let rules = answer["data"]["groups"].as_array().into_iter().flatten().filter_map(|group| group["rules"].as_array()).flatten();
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            Ok(rules
-                .map(|rule| Alert { name: text(&rule["name"]), query: text(&rule["query"]), health: text(&rule["health"]) })
-                .collect())
+            Ok(rules.map(|rule| Alert { name: text(&rule["name"]), query: text(&rule["query"]), health: text(&rule["health"]) }).collect())
         };
         let mut alerts = Vec::new();
         wait_until(PATIENCE, "Prometheus has evaluated the rules", || {
