@@ -138,20 +138,14 @@ fn uninspectable(packet: &Packet, reason: Reason, tables: &impl Tables) -> Optio
             // A source route's destination is not where the packet ends, so it says nothing.
             let remote_known = !matches!(packet.family, Family::None) && !matches!(reason, Reason::SourceRoute);
             let mut could_match = 0;
-            if remote_known {
+            for (word, known) in device.iter().enumerate().take(tables.words()) {
+                could_match |= known & tables.restricting(word);
+            }
+            if could_match != 0 && remote_known {
                 let remote = tables.remote_row(remote_class(packet.family, packet.destination, tables)?)?;
-                for word in 0..MAX_WORDS {
-                    if word >= tables.words() {
-                        break;
-                    }
-                    could_match |= device[word] & remote[word] & tables.restricting(word);
-                }
-            } else {
-                for word in 0..MAX_WORDS {
-                    if word >= tables.words() {
-                        break;
-                    }
-                    could_match |= device[word] & tables.restricting(word);
+                could_match = 0;
+                for (word, known) in device.iter().enumerate().take(tables.words()) {
+                    could_match |= known & remote[word] & tables.restricting(word);
                 }
             }
             if could_match == 0 { Verdict::Pass } else { Verdict::Drop }

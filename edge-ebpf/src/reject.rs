@@ -15,7 +15,7 @@ pub trait Buffer {
     /// Puts `bytes` of room before the first byte. False: there is no room; nothing changed.
     fn grow_head(&mut self, bytes: usize) -> bool;
     /// Bytes of the whole frame, beyond the linear ones too.
-    fn len(&self) -> usize;
+    fn length(&self) -> usize;
     /// Cuts the frame to `len` bytes. False: cannot.
     fn truncate(&mut self, len: usize) -> bool;
 }
@@ -185,7 +185,7 @@ fn unreachable_v6(buffer: &mut impl Buffer, packet: &Packet, asker: Address) -> 
 /// Makes room for the answer's headers, moves the Ethernet header to the new front, cuts the quote, and sums it up.
 #[inline(always)]
 fn open(buffer: &mut impl Buffer, packet: &Packet, growth: usize, total: usize) -> Option<(usize, Checksum)> {
-    let there = buffer.len().saturating_sub(packet.network);
+    let there = buffer.length().saturating_sub(packet.network);
     let wanted = if total < there { total } else { there };
     // Whole words, so that the sum has no odd end.
     let quote = if wanted < QUOTE { wanted & !3 } else { QUOTE };

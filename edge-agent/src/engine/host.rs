@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use edge_ebpf::{
-    abi::{Entry, FragmentKey, FragmentVerdict, OnUninspectable, Reason, Row, RuleEntry, Skip, Verdict},
+    abi::{FragmentKey, FragmentVerdict, OnUninspectable, Reason, Row, RuleEntry, Verdict},
     engine::{self, Cause, Decision, NO_SLOT, Observer, Tables},
     packet::{
         Packet,
@@ -14,10 +14,7 @@ use edge_ebpf::{
 };
 
 use super::Outcome;
-use crate::policy::{
-    compile::{Compiled, Trie},
-    model::RuleId,
-};
+use crate::policy::{compile::Compiled, model::RuleId};
 
 /// A generation in memory, and the fragments that it remembers.
 pub struct HostEngine<'a> {
@@ -61,18 +58,6 @@ impl<'a> HostEngine<'a> {
 struct HostTables<'a> {
     compiled: &'a Compiled,
     on_uninspectable: [OnUninspectable; Reason::ALL.len()],
-}
-
-impl Storage for Trie {
-    fn root(&self, first: u16) -> Option<Entry> {
-        self.root.get(usize::from(first)).copied()
-    }
-    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
-        Some(self.nodes.get(index as usize)?[usize::from(slot)])
-    }
-    fn skip(&self, index: u32) -> Option<&Skip> {
-        self.skips.get(index as usize)
-    }
 }
 
 impl Tables for HostTables<'_> {
@@ -149,7 +134,7 @@ impl Buffer for HostFrame {
         self.bytes.splice(0..0, std::iter::repeat_n(0, bytes));
         true
     }
-    fn len(&self) -> usize {
+    fn length(&self) -> usize {
         self.bytes.len()
     }
     fn truncate(&mut self, len: usize) -> bool {

@@ -53,14 +53,14 @@ impl Buffer for Context {
 
     /// Of all buffers of the frame.
     #[inline(always)]
-    fn len(&self) -> usize {
+    fn length(&self) -> usize {
         // SAFETY: the context is the kernel's.
         unsafe { helpers::generated::bpf_xdp_get_buff_len(self.raw()) as usize }
     }
 
     #[inline(always)]
     fn truncate(&mut self, len: usize) -> bool {
-        let delta = len as i32 - self.len() as i32;
+        let delta = len as i32 - self.length() as i32;
         // SAFETY: the context is the kernel's; on failure nothing changes. Frames are never grown: a shorter one is sent as it is.
         delta > 0 || unsafe { helpers::generated::bpf_xdp_adjust_tail(self.raw(), delta) == 0 }
     }

@@ -21,7 +21,7 @@ use super::{
 #[xdp(frags)]
 pub fn edge_inside(context: XdpContext) -> u32 {
     let mut context = Context::new(context);
-    let length = context.len() as u32;
+    let length = context.length() as u32;
     let interface = context.interface();
     let frame = context.frame();
     let packet = Packet::parse(&frame);
@@ -67,7 +67,7 @@ pub fn edge_inside(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn edge_outside(context: XdpContext) -> u32 {
     let context = Context::new(context);
-    count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.len() as u64);
+    count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.length() as u64);
     xdp_action::XDP_PASS
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use edge_ebpf::abi::{Entry, FANOUT, Node, ROOT, Skip};
+use edge_ebpf::{
+    abi::{Entry, FANOUT, Node, ROOT, Skip},
+    trie::Storage,
+};
 
 /// A trie as the maps hold it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -10,6 +13,18 @@ pub struct Trie {
     pub root: Box<[Entry; ROOT]>,
     pub nodes: Vec<Node>,
     pub skips: Vec<Skip>,
+}
+
+impl Storage for Trie {
+    fn root(&self, first: u16) -> Option<Entry> {
+        self.root.get(usize::from(first)).copied()
+    }
+    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
+        Some(self.nodes.get(index as usize)?[usize::from(slot)])
+    }
+    fn skip(&self, index: u32) -> Option<&Skip> {
+        self.skips.get(index as usize)
+    }
 }
 
 /// A key as the highest bits of 128.
@@ -118,22 +133,10 @@ fn intern<T: Copy + Eq + std::hash::Hash>(values: &mut Vec<T>, index: &mut HashM
 
 #[cfg(test)]
 mod tests {
-    use edge_ebpf::trie::{Storage, lookup, lookup_v4};
+    use edge_ebpf::trie::{lookup, lookup_v4};
     use proptest::prelude::*;
 
     use super::*;
-
-    impl Storage for Trie {
-        fn root(&self, first: u16) -> Option<Entry> {
-            Some(self.root[usize::from(first)])
-        }
-        fn node(&self, index: u32, slot: u8) -> Option<Entry> {
-            Some(self.nodes[index as usize][usize::from(slot)])
-        }
-        fn skip(&self, index: u32) -> Option<&Skip> {
-            Some(&self.skips[index as usize])
-        }
-    }
 
     /// Segments out of prefixes of the given space, later ones painted over earlier ones.
     fn paint(prefixes: &[(u128, u32, u32)], bits: u32) -> Vec<(u128, u32)> {
