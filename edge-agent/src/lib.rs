@@ -5,4 +5,5 @@ pub mod dataplane;
 pub mod engine;
 pub mod policy;
 pub mod server;
+pub mod sources;
 pub mod telemetry;

@@ -78,6 +78,7 @@ static SOURCES: Object = Object {
     keys: &[
         Key::optional("vendors", &Shape::List(1, &FILE), "assignments of the IEEE registry as CSV; those of Debian's ieee-data if absent"),
         Key::optional("countries", &Shape::Object(&COUNTRIES), "country of each address; those of Debian's tor-geoipdb if absent"),
+        Key::optional("services", &FILE, "names of services, as in services(5); /etc/services if absent"),
     ],
     choice: false,
     later: &["asns"],

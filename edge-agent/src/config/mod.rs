@@ -1,2 +1,275 @@
 //! The agent's own configuration, `agent.yaml`.
+//!
+//! Paths in it are relative to the file, unless absolute.
+
 pub mod keys;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason};
+
+use crate::policy::address::AddressRange;
+use crate::policy::mac::MacPrefix;
+use crate::policy::problem::{Place, Problems, Source};
+use crate::policy::schema::{Placed, parsed};
+use crate::policy::service::Service;
+use crate::policy::shape::Shape;
+use crate::policy::yaml::{self, Node};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentConfig {
+    pub interfaces: Interfaces,
+    pub xdp: XdpChoice,
+    /// Folder of the policies.
+    pub policies: PathBuf,
+    /// Where metrics and health are served.
+    pub metrics_listen: SocketAddr,
+    pub control_socket: PathBuf,
+    pub log: Log,
+    /// Folder of the pins, in a BPF file system.
+    pub pins: PathBuf,
+    pub sources: SourceFiles,
+    pub always_allow: AlwaysAllow,
+    /// Indexed by [`Reason`].
+    pub uninspectable: [OnUninspectable; Reason::ALL.len()],
+}
+
+/// Names of interfaces by role. No name stands twice.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Interfaces {
+    pub inside: Vec<String>,
+    pub outside: Vec<String>,
+}
+
+/// How the program may be attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum XdpChoice {
+    Native,
+    Generic,
+    /// Generic where the driver cannot do native.
+    NativeOrGeneric,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: tracing::Level,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Data files that policies refer to by country, vendor or service name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceFiles {
+    pub vendors: Vec<PathBuf>,
+    pub countries_v4: PathBuf,
+    pub countries_v6: PathBuf,
+    pub services: PathBuf,
+}
+
+/// What is passed before any policy is asked, each entry with the text that names its rule.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AlwaysAllow {
+    pub prefixes: Vec<Allowed<AddressRange>>,
+    pub services: Vec<Allowed<Service>>,
+    pub macs: Vec<Allowed<MacPrefix>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Allowed<T> {
+    /// As written.
+    pub text: String,
+    pub value: Placed<T>,
+}
+
+/// A file without any key, so without interfaces.
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            interfaces: Interfaces::default(),
+            xdp: XdpChoice::Native,
+            policies: "/etc/edge/policies".into(),
+            metrics_listen: (Ipv4Addr::LOCALHOST, 9650).into(),
+            control_socket: "/run/edge/agent.sock".into(),
+            log: Log { format: LogFormat::Text, level: tracing::Level::INFO },
+            pins: "/sys/fs/bpf/edge".into(),
+            sources: SourceFiles::default(),
+            always_allow: AlwaysAllow::default(),
+            uninspectable: [OnUninspectable::DropIfRuleCouldMatch; Reason::ALL.len()],
+        }
+    }
+}
+
+/// Where Debian's packages ieee-data, tor-geoipdb and netbase have them.
+impl Default for SourceFiles {
+    fn default() -> Self {
+        Self {
+            vendors: ["oui.csv", "mam.csv", "oui36.csv"].map(|name| Path::new("/usr/share/ieee-data").join(name)).into(),
+            countries_v4: "/usr/share/tor/geoip".into(),
+            countries_v6: "/usr/share/tor/geoip6".into(),
+            services: "/etc/services".into(),
+        }
+    }
+}
+
+impl AgentConfig {
+    /// Reads `agent.yaml`.
+    ///
+    /// # Errors
+    /// All that is wrong in it, or why it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let source = Arc::new(Source { path: path.to_owned(), text });
+                let config = Self::parse(&source, &mut problems);
+                problems.sort();
+                if problems.is_empty() { Ok(config) } else { Err(problems) }
+            }
+            Err(error) => {
+                problems
+                    .error(&Place::file(path), format!("the agent's configuration cannot be read: {error}"))
+                    .hint("write it (`edge-agent schema agent` lists its keys), or name another with --config");
+                Err(problems)
+            }
+        }
+    }
+
+    fn parse(source: &Arc<Source>, problems: &mut Problems) -> Self {
+        let documents = yaml::read(source, problems);
+        match documents.as_slice() {
+            [root] => {
+                Shape::Object(&keys::AGENT).check(root, problems);
+                Self::decode(root, problems)
+            }
+            [_, second, ..] => {
+                problems.error(&second.place, "a second document in the agent's configuration").hint("remove the line `---` before it");
+                Self::default()
+            }
+            // A syntax error has been reported.
+            [] if !problems.is_empty() => Self::default(),
+            [] => {
+                problems
+                    .error(&Place::file(&source.path), "the agent's configuration is empty")
+                    .hint("it names at least the interfaces: `interfaces: {inside: [eth1], outside: [eth0]}`");
+                Self::default()
+            }
+        }
+    }
+
+    fn decode(root: &Node, problems: &mut Problems) -> Self {
+        let at = Decoder { root };
+        let mut config = Self::default();
+        let Self { interfaces, xdp, policies, metrics_listen, control_socket, log, pins, sources, always_allow, uninspectable } =
+            &mut config;
+        *interfaces = decode_interfaces(&at, problems);
+        match at.text("xdp.mode") {
+            Some("generic") => *xdp = XdpChoice::Generic,
+            Some("native_or_generic") => *xdp = XdpChoice::NativeOrGeneric,
+            _ => {}
+        }
+        at.path("policies", policies);
+        at.path("control.socket", control_socket);
+        at.path("state.pins", pins);
+        if let Some(node) = at.node("metrics.listen")
+            && let Some(text) = node.text()
+        {
+            match text.parse() {
+                Ok(address) => *metrics_listen = address,
+                Err(_) => {
+                    let message = format!("`{text}` is not an address and port");
+                    problems.error(&node.place, message).hint("such as `127.0.0.1:9650` or `[::1]:9650`");
+                }
+            }
+        }
+        if at.text("log.format") == Some("json") {
+            log.format = LogFormat::Json;
+        }
+        if let Some(level) = at.text("log.level").and_then(|level| level.parse().ok()) {
+            log.level = level;
+        }
+        let SourceFiles { vendors, countries_v4, countries_v6, services } = sources;
+        if let Some(node) = at.node("sources.vendors") {
+            *vendors = node.items().iter().filter_map(relative).collect();
+        }
+        at.path("sources.countries.ipv4", countries_v4);
+        at.path("sources.countries.ipv6", countries_v6);
+        at.path("sources.services", services);
+        *always_allow = AlwaysAllow {
+            prefixes: allowed(at.node("always_allow.prefixes"), problems),
+            services: allowed(at.node("always_allow.services"), problems),
+            macs: allowed(at.node("always_allow.macs"), problems),
+        };
+        for reason in Reason::ALL {
+            match at.text(&format!("uninspectable.{}", reason.name())) {
+                Some("pass") => uninspectable[reason as usize] = OnUninspectable::Pass,
+                Some("drop") => uninspectable[reason as usize] = OnUninspectable::Drop,
+                _ => {}
+            }
+        }
+        config
+    }
+}
+
+/// Values by the keys that lead to them.
+struct Decoder<'a> {
+    root: &'a Node,
+}
+
+impl<'a> Decoder<'a> {
+    fn node(&self, keys: &str) -> Option<&'a Node> {
+        keys.split('.').try_fold(self.root, |node, key| node.get(key))
+    }
+
+    fn text(&self, keys: &str) -> Option<&'a str> {
+        self.node(keys)?.text()
+    }
+
+    fn path(&self, keys: &str, path: &mut PathBuf) {
+        if let Some(given) = self.node(keys).and_then(relative) {
+            *path = given;
+        }
+    }
+}
+
+/// A path, seen from the folder of the file that names it.
+fn relative(node: &Node) -> Option<PathBuf> {
+    Some(node.place.path().parent().unwrap_or(Path::new("")).join(node.text()?))
+}
+
+fn allowed<T: std::str::FromStr<Err = crate::policy::problem::Fault>>(list: Option<&Node>, problems: &mut Problems) -> Vec<Allowed<T>> {
+    let items = list.map(Node::items).unwrap_or_default();
+    items.iter().filter_map(|node| Some(Allowed { text: node.text()?.to_owned(), value: parsed(node, problems)? })).collect()
+}
+
+fn decode_interfaces(at: &Decoder<'_>, problems: &mut Problems) -> Interfaces {
+    let mut seen: Vec<(&str, &Place)> = Vec::new();
+    let mut role = |keys| -> Vec<String> {
+        let mut names = Vec::new();
+        for node in at.node(keys).map(Node::items).unwrap_or_default() {
+            let Some(name) = node.text() else { continue };
+            // dev_valid_name() of the kernel's net/core/dev.c; IFNAMSIZ is 16 with the final zero.
+            if name.is_empty() || name.len() > 15 || name.contains(['/', ':']) || name.contains(char::is_whitespace) {
+                problems.error(&node.place, format!("`{name}` cannot be an interface")).hint("names as in `ip link`, up to 15 bytes");
+            } else if let Some((_, first)) = seen.iter().find(|(other, _)| *other == name) {
+                let message = format!("the interface `{name}` stands here twice");
+                problems.error(&node.place, message).related(first, "the first is here").hint("an interface has one role");
+            } else {
+                seen.push((name, &node.place));
+                names.push(name.to_owned());
+            }
+        }
+        names
+    };
+    let interfaces = Interfaces { inside: role("interfaces.inside"), outside: role("interfaces.outside") };
+    if let Some((_, place)) = seen.get(MAX_INTERFACES) {
+        problems.error(place, format!("more than {MAX_INTERFACES} interfaces")).hint("run a second agent in another network namespace");
+    }
+    interfaces
+}

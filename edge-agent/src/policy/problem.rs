@@ -146,6 +146,19 @@ fn excerpt(out: &mut fmt::Formatter<'_>, place: &Place, margin: usize) -> fmt::R
     writeln!(out, "{:margin$} | {}", "", marks.trim_end())
 }
 
+/// What a parser of one text found wrong with it; the decoder knows the place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    pub message: String,
+    pub hint: String,
+}
+
+impl Fault {
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
 /// Everything found wrong so far, in all files.
 #[derive(Clone, Default, Debug)]
 pub struct Problems(Vec<Problem>);
@@ -157,6 +170,15 @@ impl Problems {
 
     pub fn warning(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         self.add(Severity::Warning, place, message.into())
+    }
+
+    pub fn fault(&mut self, place: &Place, fault: Fault) -> &mut Problem {
+        self.error(place, fault.message).hint(fault.hint)
+    }
+
+    /// The value, or `None` and a problem at this place.
+    pub fn take<T>(&mut self, place: &Place, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.fault(place, fault)).ok()
     }
 
     fn add(&mut self, severity: Severity, place: &Place, message: String) -> &mut Problem {

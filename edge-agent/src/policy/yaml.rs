@@ -77,6 +77,14 @@ impl Node {
         }
     }
 
+    /// The number, if it is one and fits.
+    pub fn integer<T: TryFrom<i64>>(&self) -> Option<T> {
+        match self.value {
+            Value::Integer(number) => number.try_into().ok(),
+            _ => None,
+        }
+    }
+
     /// What it is, for messages.
     pub fn kind(&self) -> &'static str {
         match self.value {

@@ -1,0 +1,89 @@
+//! The management pinhole: rules of a built-in policy that stands before all others, so that no policy can cut an admin off.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::load::ALWAYS_ALLOW;
+use super::model::{
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo, PortProtocol,
+    RemoteSelector, Rule, ServiceMatch, Signal, SignalId,
+};
+use super::problem::Place;
+use super::resolve::Resolver;
+use crate::config::AlwaysAllow;
+
+/// ICMPv6 types of neighbour discovery: router and neighbour solicitation and advertisement, redirect (RFC 4861 section 4).
+const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 133..=137;
+
+impl Resolver<'_> {
+    /// DHCP, neighbour discovery and SSH to the gateway's own addresses, then what the configuration names, a rule for each entry.
+    pub(super) fn always_allow(&mut self, config: &AlwaysAllow, own_addresses: &[IpAddr]) {
+        self.resolved.policies.push(PolicyInfo {
+            name: ALWAYS_ALLOW.to_owned(),
+            title: "What no policy can cut off".to_owned(),
+            severity: "low".to_owned(),
+            mode: Mode::Enforce,
+            priority: 0,
+            built_in: true,
+        });
+        let udp = |port| ServiceMatch::Ports { protocol: PortProtocol::Udp, first: port, last: port };
+        self.allow("dhcp", None, Allow::Services(vec![udp(67)]));
+        self.allow("dhcpv6", None, Allow::Services(vec![udp(547)]));
+        let kinds = NEIGHBOUR_DISCOVERY.map(|kind| ServiceMatch::Icmp { family: Family::V6, kind });
+        self.allow("neighbour-discovery", None, Allow::Services(kinds.collect()));
+        if !own_addresses.is_empty() {
+            let own = own_addresses.iter().map(|address| (*address).into()).collect();
+            let ssh = ServiceMatch::Ports { protocol: PortProtocol::Tcp, first: 22, last: 22 };
+            self.allow("ssh-to-gateway", None, Allow::Destination(own, vec![ssh]));
+        }
+        let AlwaysAllow { prefixes, services, macs } = config;
+        for entry in prefixes {
+            let set = std::iter::once(entry.value.value).collect();
+            self.allow(&format!("prefix:{}", entry.text), Some(&entry.value.place), Allow::Destination(set, vec![ServiceMatch::Any]));
+        }
+        for entry in services {
+            let services = self.services(std::slice::from_ref(&entry.value));
+            self.allow(&format!("service:{}", entry.text), Some(&entry.value.place), Allow::Services(services));
+        }
+        for entry in macs {
+            let ranges = super::model::Ranges::new(vec![entry.value.value.range()]);
+            self.allow(&format!("mac:{}", entry.text), Some(&entry.value.place), Allow::Device(Signal::Mac(Arc::new(ranges))));
+        }
+    }
+
+    fn allow(&mut self, id: &str, place: Option<&Place>, what: Allow) {
+        let policy = PolicyId(0);
+        let (mut from, mut to, mut services) = (DeviceSelector::All, RemoteSelector::Any, vec![ServiceMatch::Any]);
+        match what {
+            Allow::Services(only) => services = only,
+            Allow::Destination(set, only) => {
+                services = only;
+                to = RemoteSelector::Destination(DestinationId(self.resolved.destinations.len() as u32));
+                self.resolved.destinations.push(Destination { policy, name: id.to_owned(), sets: vec![Arc::new(set)] });
+            }
+            Allow::Device(signal) => {
+                from = DeviceSelector::Group(GroupId(self.resolved.groups.len() as u32));
+                let signal: SignalId = self.signal(signal);
+                self.resolved.groups.push(Group { policy, name: id.to_owned(), when: Expr::Signal(signal) });
+            }
+        }
+        let rule = Rule {
+            policy,
+            id: id.to_owned(),
+            from: vec![from],
+            to: vec![to],
+            services,
+            action: Action::Pass,
+            monitored: false,
+            report: false,
+        };
+        self.rule(rule, place.cloned());
+    }
+}
+
+/// The one dimension that an entry restricts, or destination and services for the gateway's own.
+enum Allow {
+    Services(Vec<ServiceMatch>),
+    Destination(AddressSet, Vec<ServiceMatch>),
+    Device(Signal),
+}

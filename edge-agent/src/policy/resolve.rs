@@ -1,0 +1,332 @@
+//! Names become facts: vendors ranges of MACs, countries and lists sets of addresses, service names ports.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use edge_ebpf::abi::MAX_RULES;
+
+use super::expectation::{Expectation, PolicyTest, RuleName};
+use super::load::Loaded;
+use super::model::{
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
+    RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
+};
+use super::problem::{Place, Problems, nearest, suggest};
+use super::schema::{self, Expression, Placed, Policy};
+use super::service::Service;
+use crate::config::AlwaysAllow;
+use crate::sources::Sources;
+use crate::sources::file::{Provenance, SourceError};
+
+/// A policy set that holds, and what is worth knowing about it.
+#[derive(Debug)]
+pub struct Resolution {
+    pub resolved: Resolved,
+    pub tests: Vec<ResolvedTest>,
+    /// None of them an error.
+    pub warnings: Problems,
+    /// The data files that it was made of.
+    pub sources: Vec<Provenance>,
+}
+
+/// A test of the policy with this name.
+#[derive(Clone, Debug)]
+pub struct ResolvedTest {
+    pub policy: String,
+    pub test: PolicyTest,
+}
+
+impl ResolvedTest {
+    /// (policy, rule) that a name in this test means.
+    pub fn rule<'a>(&'a self, name: &'a RuleName) -> (&'a str, &'a str) {
+        (name.policy.as_deref().unwrap_or(&self.policy), &name.rule)
+    }
+}
+
+/// Resolves loaded policies.
+///
+/// # Errors
+/// All problems of the policies, those of loading included, if one of them is an error.
+pub fn resolve(
+    loaded: Loaded,
+    always_allow: &AlwaysAllow,
+    own_addresses: &[IpAddr],
+    sources: &mut Sources,
+) -> Result<Resolution, Problems> {
+    let Loaded { policies, problems } = loaded;
+    sources.refresh();
+    let mut resolver = Resolver {
+        sources,
+        problems,
+        resolved: Resolved::default(),
+        places: Vec::new(),
+        signals: HashMap::new(),
+        vendors: HashMap::new(),
+        lists: HashMap::new(),
+        unusable: BTreeSet::new(),
+    };
+    resolver.always_allow(always_allow, own_addresses);
+    for policy in &policies {
+        resolver.policy(policy);
+    }
+    resolver.check_number_of_rules();
+    let tests: Vec<ResolvedTest> = policies
+        .into_iter()
+        .flat_map(|policy| policy.tests.into_iter().map(move |test| ResolvedTest { policy: policy.name.value.clone(), test }))
+        .collect();
+    resolver.check_tests(&tests);
+    let Resolver { sources, mut problems, resolved, .. } = resolver;
+    problems.sort();
+    if problems.errors() > 0 {
+        return Err(problems);
+    }
+    Ok(Resolution { resolved, tests, warnings: problems, sources: sources.provenance() })
+}
+
+pub(super) struct Resolver<'a> {
+    sources: &'a mut Sources,
+    problems: Problems,
+    pub(super) resolved: Resolved,
+    /// Of each rule; `None` for the agent's own.
+    places: Vec<Option<Place>>,
+    signals: HashMap<Signal, SignalId>,
+    vendors: HashMap<String, SignalId>,
+    lists: HashMap<PathBuf, Arc<AddressSet>>,
+    /// Sources that could not be read, and have been reported.
+    unusable: BTreeSet<String>,
+}
+
+impl Resolver<'_> {
+    fn policy(&mut self, policy: &Policy) {
+        let id = PolicyId(self.resolved.policies.len() as u32);
+        let Policy { name, title, severity, mode, priority, groups, destinations, rules, .. } = policy;
+        self.resolved.policies.push(PolicyInfo {
+            name: name.value.clone(),
+            title: title.clone(),
+            severity: severity.clone(),
+            mode: *mode,
+            priority: *priority,
+            built_in: false,
+        });
+        let mut group_ids: HashMap<&str, GroupId> = HashMap::new();
+        for schema::Group { name, when } in groups {
+            group_ids.insert(&name.value, GroupId(self.resolved.groups.len() as u32));
+            let when = self.expression(when);
+            self.resolved.groups.push(Group { policy: id, name: name.value.clone(), when });
+        }
+        let mut destination_ids: HashMap<&str, DestinationId> = HashMap::new();
+        for destination in destinations {
+            destination_ids.insert(&destination.name.value, DestinationId(self.resolved.destinations.len() as u32));
+            let sets = self.destination(destination);
+            self.resolved.destinations.push(Destination { policy: id, name: destination.name.value.clone(), sets });
+        }
+        for rule in rules {
+            let schema::Rule { id: rule_id, from, to, services, action } = rule;
+            // Names that are not defined were reported when the policy was loaded.
+            let from = from.iter().filter_map(|name| match name.value.as_str() {
+                "all" => Some(DeviceSelector::All),
+                "unknown" => Some(DeviceSelector::Unknown),
+                name => group_ids.get(name).copied().map(DeviceSelector::Group),
+            });
+            let any = to.is_empty() || to.iter().any(|name| name.value == "any");
+            let to: Vec<RemoteSelector> = if any {
+                vec![RemoteSelector::Any]
+            } else {
+                to.iter().filter_map(|name| destination_ids.get(name.value.as_str()).copied().map(RemoteSelector::Destination)).collect()
+            };
+            let rule = Rule {
+                policy: id,
+                id: rule_id.value.clone(),
+                from: from.collect(),
+                to,
+                services: if services.is_empty() { vec![ServiceMatch::Any] } else { self.services(services) },
+                action: *action,
+                monitored: *mode == Mode::Monitor || *action == Action::Monitor,
+                report: *action != Action::Pass,
+            };
+            self.rule(rule, Some(rule_id.place.clone()));
+        }
+    }
+
+    pub(super) fn rule(&mut self, rule: Rule, place: Option<Place>) {
+        self.resolved.rules.push(rule);
+        self.places.push(place);
+    }
+
+    /// The id of a fact, the same for equal ones.
+    pub(super) fn signal(&mut self, signal: Signal) -> SignalId {
+        *self.signals.entry(signal).or_insert_with_key(|signal| {
+            self.resolved.signals.push(signal.clone());
+            SignalId(self.resolved.signals.len() as u32 - 1)
+        })
+    }
+
+    fn expression(&mut self, expression: &Expression) -> Expr {
+        match expression {
+            Expression::Any(parts) => Expr::Any(parts.iter().map(|part| self.expression(part)).collect()),
+            Expression::All(parts) => Expr::All(parts.iter().map(|part| self.expression(part)).collect()),
+            Expression::Not(part) => Expr::Not(Box::new(self.expression(part))),
+            Expression::Vendor(names) => Expr::Any(names.iter().filter_map(|name| self.vendor(name)).map(Expr::Signal).collect()),
+            Expression::Mac(prefixes) => {
+                let ranges = Ranges::new(prefixes.iter().map(|prefix| prefix.range()).collect());
+                Expr::Signal(self.signal(Signal::Mac(Arc::new(ranges))))
+            }
+        }
+    }
+
+    fn vendor(&mut self, vendor: &Placed<String>) -> Option<SignalId> {
+        let Placed { place, value } = vendor;
+        if let Some(known) = self.vendors.get(value) {
+            return Some(*known);
+        }
+        let registry = match self.sources.registry() {
+            Ok(registry) => registry,
+            Err(error) => {
+                self.unusable(place, &error);
+                return None;
+            }
+        };
+        let ranges: Vec<_> = registry.iter().flat_map(|part| part.value.ranges(value)).collect();
+        if ranges.is_empty() {
+            let words: BTreeSet<&str> = registry.iter().flat_map(|part| part.value.words()).collect();
+            let hint = match nearest(value, words) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => "a vendor is named by whole words of its name in the IEEE registry".to_owned(),
+            };
+            self.problems.error(place, format!("no organisation of the IEEE registry is named `{value}`")).hint(hint);
+            return None;
+        }
+        let signal = self.signal(Signal::Mac(Arc::new(Ranges::new(ranges))));
+        self.vendors.insert(value.clone(), signal);
+        Some(signal)
+    }
+
+    fn destination(&mut self, destination: &schema::Destination) -> Vec<Arc<AddressSet>> {
+        let schema::Destination { name: _, prefixes, prefix_lists, countries } = destination;
+        let mut sets = Vec::new();
+        if !prefixes.is_empty() {
+            sets.push(Arc::new(prefixes.iter().copied().collect()));
+        }
+        for list in prefix_lists {
+            sets.extend(self.prefix_list(list));
+        }
+        for country in countries {
+            sets.extend(self.country(country));
+        }
+        sets
+    }
+
+    fn prefix_list(&mut self, list: &Placed<PathBuf>) -> Option<Arc<AddressSet>> {
+        let Placed { place, value: path } = list;
+        if let Some(set) = self.lists.get(path) {
+            return Some(set.clone());
+        }
+        match self.sources.prefix_list(path, &mut self.problems) {
+            Ok(set) => {
+                self.lists.insert(path.clone(), set.clone());
+                if *set == AddressSet::default() {
+                    self.problems.warning(place, "this prefix list names no address").hint("fill it, or remove it from here");
+                }
+                Some(set)
+            }
+            Err(error) => {
+                self.unusable(place, &error);
+                None
+            }
+        }
+    }
+
+    fn country(&mut self, country: &Placed<String>) -> Option<Arc<AddressSet>> {
+        let Placed { place, value: code } = country;
+        let countries = match self.sources.countries() {
+            Ok(countries) => countries,
+            Err(error) => {
+                self.unusable(place, &error);
+                return None;
+            }
+        };
+        let set = countries.addresses(code);
+        if set.is_none() {
+            let upper = code.to_uppercase();
+            let hint = match countries.addresses(&upper) {
+                Some(_) => format!("did you mean `{upper}`?"),
+                None => "countries are ISO 3166 codes of two capital letters, such as `CN`".to_owned(),
+            };
+            self.problems.error(place, format!("the country data does not know `{code}`")).hint(hint);
+        }
+        set
+    }
+
+    pub(super) fn services(&mut self, services: &[Placed<Service>]) -> Vec<ServiceMatch> {
+        let mut matches = Vec::new();
+        for Placed { place, value } in services {
+            match value {
+                Service::Match(service) => matches.push(*service),
+                Service::Name { protocol, name } => {
+                    let names = match self.sources.services() {
+                        Ok(names) => names,
+                        Err(error) => {
+                            self.unusable(place, &error);
+                            continue;
+                        }
+                    };
+                    let before = matches.len();
+                    matches.extend(
+                        names
+                            .get(name)
+                            .iter()
+                            .filter(|(of, _)| protocol.is_none_or(|only| only == *of))
+                            .map(|(protocol, port)| ServiceMatch::Ports { protocol: *protocol, first: *port, last: *port }),
+                    );
+                    if matches.len() == before {
+                        let hint = match nearest(name, names.names()) {
+                            Some(near) if near != name => format!("did you mean `{near}`? or write the port: `tcp/443`"),
+                            _ => "write the protocol and port: `tcp/443`".to_owned(),
+                        };
+                        self.problems.error(place, format!("no service is named `{name}`")).hint(hint);
+                    }
+                }
+            }
+        }
+        matches
+    }
+
+    /// A source that cannot be read is one problem, at the first place that needs it.
+    fn unusable(&mut self, place: &Place, error: &SourceError) {
+        if self.unusable.insert(error.to_string()) {
+            self.problems.error(place, error.to_string()).hint(error.way_out());
+        }
+    }
+
+    fn check_number_of_rules(&mut self) {
+        let rules = self.resolved.rules.len();
+        if rules <= MAX_RULES {
+            return;
+        }
+        if let Some(place) = self.places[MAX_RULES].clone() {
+            self.problems
+                .error(&place, format!("this is the first of {} rules too many: one set has up to {MAX_RULES}", rules - MAX_RULES))
+                .hint("put groups, destinations and services that share an action into one rule");
+        }
+    }
+
+    fn check_tests(&mut self, tests: &[ResolvedTest]) {
+        let Resolved { policies, rules, .. } = &self.resolved;
+        for test in tests {
+            let Expectation { verdict: _, rule, monitored } = &test.test.expect;
+            for name in rule.iter().chain(monitored.iter().flatten()) {
+                let (policy, wanted) = test.rule(&name.value);
+                let mut ids = rules.iter().filter(|rule| policies[rule.policy.index()].name == policy).map(|rule| rule.id.as_str());
+                if !ids.clone().any(|id| id == wanted) {
+                    let hint = match ids.next() {
+                        None => suggest(policy, policies.iter().map(|policy| policy.name.as_str())),
+                        Some(first) => suggest(wanted, std::iter::once(first).chain(ids)),
+                    };
+                    self.problems.error(&name.place, format!("the policy `{policy}` has no rule `{wanted}`")).hint(hint);
+                }
+            }
+        }
+    }
+}

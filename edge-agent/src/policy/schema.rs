@@ -1,0 +1,235 @@
+//! One policy as its file says it, with the places of what later steps may have to complain about.
+//!
+//! [`Shape::check`](super::shape::Shape::check) has reported whatever has the wrong shape before a value is taken here, so that the
+//! decoder leaves such values out silently and reports only what its own parsers refuse.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use jiff::civil::Date;
+
+use super::address::AddressRange;
+use super::expectation::{PolicyTest, decode_test};
+use super::keys::POLICY;
+use super::mac::MacPrefix;
+use super::model::{Action, Mode};
+use super::problem::{Fault, Place, Problems};
+use super::service::Service;
+use super::shape::Shape;
+use super::yaml::{Entry, Node};
+
+/// A value and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed<T> {
+    pub place: Place,
+    pub value: T,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Policy {
+    /// At its place in the metadata.
+    pub name: Placed<String>,
+    pub title: String,
+    pub severity: String,
+    pub issued: Option<Placed<Date>>,
+    pub expires: Option<Placed<Date>>,
+    pub references: Vec<Reference>,
+    pub mode: Mode,
+    pub priority: u32,
+    pub groups: Vec<Group>,
+    pub destinations: Vec<Destination>,
+    pub rules: Vec<Rule>,
+    pub tests: Vec<PolicyTest>,
+}
+
+/// A source of what the policy says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reference {
+    pub title: String,
+    pub date: Option<Date>,
+    pub url: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    pub name: Placed<String>,
+    pub when: Expression,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expression {
+    Any(Vec<Expression>),
+    All(Vec<Expression>),
+    Not(Box<Expression>),
+    Vendor(Vec<Placed<String>>),
+    Mac(Vec<MacPrefix>),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Destination {
+    pub name: Placed<String>,
+    pub prefixes: Vec<AddressRange>,
+    /// Relative to the policy's folder, unless absolute.
+    pub prefix_lists: Vec<Placed<PathBuf>>,
+    pub countries: Vec<Placed<String>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    pub id: Placed<String>,
+    pub from: Vec<Placed<String>>,
+    /// Empty: any.
+    pub to: Vec<Placed<String>>,
+    /// Empty: any.
+    pub services: Vec<Placed<Service>>,
+    pub action: Action,
+}
+
+impl Policy {
+    /// Decodes a document and reports everything that is wrong in it. `None` if it has no name to go by.
+    pub fn decode(document: &Node, problems: &mut Problems) -> Option<Self> {
+        for (key, only) in [("kind", "Policy"), ("apiVersion", "edge/v1")] {
+            if let Some(node) = document.get(key).filter(|node| node.text() != Some(only)) {
+                let text = node.text().unwrap_or(node.kind());
+                problems
+                    .error(&node.place, format!("`{text}` is not possible for `{key}`"))
+                    .hint(format!("a policy has `{key}: {only}`; files of other kinds do not belong into the policy folder"));
+                return None;
+            }
+        }
+        Shape::Object(&POLICY).check(document, problems);
+        let (metadata, spec) = (document.get("metadata")?, document.get("spec")?);
+        let name = name(metadata.get("name")?, problems)?;
+        let text = |key| metadata.get(key).and_then(Node::text);
+        Some(Self {
+            title: text("title").unwrap_or(&name.value).to_owned(),
+            severity: text("severity").unwrap_or("medium").to_owned(),
+            name,
+            issued: date(metadata.get("issued"), problems),
+            expires: date(metadata.get("expires"), problems),
+            references: list(metadata.get("references")).filter_map(|node| reference(node, problems)).collect(),
+            mode: if spec.get("mode").and_then(Node::text) == Some("monitor") { Mode::Monitor } else { Mode::Enforce },
+            priority: spec.get("priority").and_then(Node::integer).unwrap_or(100),
+            groups: entries(spec.get("devices")).filter_map(|entry| group(entry, problems)).collect(),
+            destinations: entries(spec.get("destinations")).filter_map(|entry| destination(entry, problems)).collect(),
+            rules: list(spec.get("rules")).filter_map(|node| rule(node, problems)).collect(),
+            tests: list(spec.get("tests")).filter_map(|node| decode_test(node, problems)).collect(),
+        })
+    }
+}
+
+pub(super) fn list(node: Option<&Node>) -> std::slice::Iter<'_, Node> {
+    node.map(Node::items).unwrap_or_default().iter()
+}
+
+fn one_or_many(node: Option<&Node>) -> std::slice::Iter<'_, Node> {
+    node.map(Node::items_or_self).unwrap_or_default().iter()
+}
+
+fn entries(node: Option<&Node>) -> std::slice::Iter<'_, Entry> {
+    node.map(Node::entries).unwrap_or_default().iter()
+}
+
+fn texts(nodes: std::slice::Iter<'_, Node>) -> Vec<Placed<String>> {
+    nodes.filter_map(|node| Some(Placed { place: node.place.clone(), value: node.text()?.to_owned() })).collect()
+}
+
+/// What a parser makes of a text; its fault becomes a problem at the text's place.
+pub(crate) fn parsed<T: FromStr<Err = Fault>>(node: &Node, problems: &mut Problems) -> Option<Placed<T>> {
+    let value = problems.take(&node.place, node.text()?.parse())?;
+    Some(Placed { place: node.place.clone(), value })
+}
+
+fn date(node: Option<&Node>, problems: &mut Problems) -> Option<Placed<Date>> {
+    let node = node?;
+    let text = node.text()?;
+    let date = text.parse().map_err(|_| Fault::new(format!("`{text}` is not a date"), "year, month and day: `2014-10-24`"));
+    Some(Placed { place: node.place.clone(), value: problems.take(&node.place, date)? })
+}
+
+/// Names stand in metric labels and, together, in a 256-byte key of the kernel's counters.
+fn name(node: &Node, problems: &mut Problems) -> Option<Placed<String>> {
+    let text = node.text()?;
+    let starts = text.starts_with(|first: char| first.is_ascii_alphanumeric());
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if !starts || !plain || text.len() > 63 {
+        problems
+            .error(&node.place, format!("`{text}` cannot be a name"))
+            .hint("up to 63 letters, digits, `-`, `_` and `.`, the first a letter or digit");
+        return None;
+    }
+    Some(Placed { place: node.place.clone(), value: text.to_owned() })
+}
+
+/// A name that is a key, and none of the built-in ones.
+fn own_name(entry: &Entry, built_in: &[&str], problems: &mut Problems) -> Placed<String> {
+    if built_in.contains(&entry.key.as_str()) {
+        problems.error(&entry.place, format!("`{}` is built in and cannot be defined", entry.key)).hint("choose another name");
+    }
+    Placed { place: entry.place.clone(), value: entry.key.clone() }
+}
+
+fn reference(node: &Node, problems: &mut Problems) -> Option<Reference> {
+    Some(Reference {
+        title: node.get("title")?.text()?.to_owned(),
+        date: date(node.get("date"), problems).map(|date| date.value),
+        url: node.get("url").and_then(Node::text).map(str::to_owned),
+    })
+}
+
+fn group(entry: &Entry, problems: &mut Problems) -> Option<Group> {
+    let name = own_name(entry, &["all", "unknown"], problems);
+    Some(Group { name, when: expression(&entry.value, problems)? })
+}
+
+fn expression(node: &Node, problems: &mut Problems) -> Option<Expression> {
+    let [Entry { key, value, .. }] = node.entries() else { return None };
+    let parts = |problems: &mut Problems| list(Some(value)).filter_map(|part| expression(part, problems)).collect();
+    match key.as_str() {
+        "any" => Some(Expression::Any(parts(problems))),
+        "all" => Some(Expression::All(parts(problems))),
+        "not" => Some(Expression::Not(Box::new(expression(value, problems)?))),
+        "vendor" => Some(Expression::Vendor(texts(list(Some(value))))),
+        "mac" => Some(Expression::Mac(list(Some(value)).filter_map(|mac| parsed(mac, problems)).map(|mac| mac.value).collect())),
+        _ => None,
+    }
+}
+
+fn destination(entry: &Entry, problems: &mut Problems) -> Option<Destination> {
+    let node = &entry.value;
+    let name = own_name(entry, &["any"], problems);
+    let named = ["prefixes", "prefix_lists", "countries"].iter().any(|key| node.get(key).is_some_and(|list| !list.items().is_empty()));
+    // A key that only later versions know is a problem of its own.
+    if !named && node.entries().iter().all(|entry| entry.value.items().is_empty()) {
+        problems
+            .error(&name.place, format!("the destination `{}` is empty", name.value))
+            .hint("name at least one of prefixes, prefix lists or countries, or remove it");
+    }
+    let folder = entry.place.path().parent().map(PathBuf::from).unwrap_or_default();
+    Some(Destination {
+        name,
+        prefixes: list(node.get("prefixes")).filter_map(|node| parsed(node, problems)).map(|range| range.value).collect(),
+        prefix_lists: texts(list(node.get("prefix_lists")))
+            .into_iter()
+            .map(|Placed { place, value }| Placed { place, value: folder.join(value) })
+            .collect(),
+        countries: texts(list(node.get("countries"))),
+    })
+}
+
+fn rule(node: &Node, problems: &mut Problems) -> Option<Rule> {
+    let id = name(node.get("id")?, problems)?;
+    Some(Rule {
+        id,
+        from: texts(one_or_many(node.get("from"))),
+        to: texts(one_or_many(node.get("to"))),
+        services: one_or_many(node.get("services")).filter_map(|service| parsed(service, problems)).collect(),
+        action: match node.get("action")?.text()? {
+            "pass" => Action::Pass,
+            "drop" => Action::Drop,
+            "reject" => Action::Reject,
+            "monitor" => Action::Monitor,
+            _ => return None,
+        },
+    })
+}

@@ -1,0 +1,89 @@
+//! One data file: its bytes, where it is from, and whether it is still the same.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use flate2::read::MultiGzDecoder;
+
+/// A data file is not usable. `way_out` names the package or the key to set.
+#[derive(thiserror::Error, Debug)]
+pub enum SourceError {
+    #[error("cannot read {what} from {}: {source}", path.display())]
+    Read { what: &'static str, path: PathBuf, way_out: &'static str, source: io::Error },
+    #[error("{}:{line}: this is not {expected}", path.display())]
+    Format { path: PathBuf, line: usize, expected: &'static str, way_out: &'static str },
+}
+
+impl SourceError {
+    /// What to do about it.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Self::Read { way_out, .. } | Self::Format { way_out, .. } => way_out,
+        }
+    }
+}
+
+/// Where data is from.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Provenance {
+    pub path: PathBuf,
+    /// Lines that hold data.
+    pub entries: usize,
+    /// Last modification, in seconds since 1970; negative before.
+    pub modified: i64,
+    #[serde(skip)]
+    stamp: Stamp,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino(), size: metadata.size(), modified: metadata.modified().ok() }
+    }
+}
+
+/// What was made of files, and which files those were.
+pub struct Cached<T> {
+    pub value: T,
+    pub files: Vec<Provenance>,
+}
+
+impl<T> Cached<T> {
+    pub fn is_current(&self) -> bool {
+        self.files.iter().all(|file| std::fs::metadata(&file.path).is_ok_and(|metadata| Stamp::of(&metadata) == file.stamp))
+    }
+}
+
+/// A file's bytes, unpacked if they are gzip.
+///
+/// # Errors
+/// [`SourceError::Read`] with `what` and `way_out`.
+pub fn read(path: &Path, what: &'static str, way_out: &'static str) -> Result<(Vec<u8>, Provenance), SourceError> {
+    contents(path).map_err(|source| SourceError::Read { what, path: path.to_owned(), way_out, source })
+}
+
+fn contents(path: &Path) -> io::Result<(Vec<u8>, Provenance)> {
+    let mut file = File::open(path)?;
+    // Of the open file, so that it is that of the bytes even if the path gets a new file meanwhile.
+    let metadata = file.metadata()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    // RFC 1952 section 2.3.1
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?;
+        bytes = plain;
+    }
+    Ok((bytes, Provenance { path: path.to_owned(), entries: 0, modified: metadata.mtime(), stamp: Stamp::of(&metadata) }))
+}

@@ -1,0 +1,99 @@
+//! Data files that policies refer to: read when first needed, kept until the file changes, shared by all generations.
+
+pub mod country;
+pub mod file;
+pub mod oui;
+pub mod prefix_list;
+pub mod services;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use country::Countries;
+use file::{Cached, Provenance, SourceError};
+use oui::Registry;
+use services::ServiceNames;
+
+use crate::config::SourceFiles;
+use crate::policy::model::AddressSet;
+use crate::policy::problem::Problems;
+
+/// All data files of one agent.
+pub struct Sources {
+    files: SourceFiles,
+    registry: Vec<Cached<Registry>>,
+    countries: Option<Cached<Countries>>,
+    services: Option<Cached<ServiceNames>>,
+    lists: HashMap<PathBuf, Cached<Arc<AddressSet>>>,
+}
+
+impl Sources {
+    /// Reads nothing yet.
+    pub fn new(files: SourceFiles) -> Self {
+        Self { files, registry: Vec::new(), countries: None, services: None, lists: HashMap::new() }
+    }
+
+    /// Forgets the files that have changed since they were read.
+    pub fn refresh(&mut self) {
+        let Self { files: _, registry, countries, services, lists } = self;
+        if !registry.iter().all(Cached::is_current) {
+            registry.clear();
+        }
+        countries.take_if(|cached| !cached.is_current());
+        services.take_if(|cached| !cached.is_current());
+        lists.retain(|_, cached| cached.is_current());
+    }
+
+    /// The IEEE registry, one part for each file.
+    pub fn registry(&mut self) -> Result<&[Cached<Registry>], SourceError> {
+        if self.registry.is_empty() {
+            self.registry = self.files.vendors.iter().map(|path| oui::read(path)).collect::<Result<_, _>>()?;
+        }
+        Ok(&self.registry)
+    }
+
+    pub fn countries(&mut self) -> Result<&mut Countries, SourceError> {
+        let cached = match self.countries.take() {
+            Some(cached) => cached,
+            None => country::read(&self.files.countries_v4, &self.files.countries_v6)?,
+        };
+        Ok(&mut self.countries.insert(cached).value)
+    }
+
+    pub fn services(&mut self) -> Result<&ServiceNames, SourceError> {
+        let cached = match self.services.take() {
+            Some(cached) => cached,
+            None => services::read(&self.files.services)?,
+        };
+        Ok(&self.services.insert(cached).value)
+    }
+
+    /// The addresses of a prefix list. Lines that are wrong become problems and are left out.
+    pub fn prefix_list(&mut self, path: &Path, problems: &mut Problems) -> Result<Arc<AddressSet>, SourceError> {
+        if let Some(cached) = self.lists.get(path) {
+            return Ok(cached.value.clone());
+        }
+        let before = problems.errors();
+        let cached = prefix_list::read(path, problems)?;
+        let set = cached.value.clone();
+        // A list with problems is read again, so that they are reported again.
+        if problems.errors() == before {
+            self.lists.insert(path.to_owned(), cached);
+        }
+        Ok(set)
+    }
+
+    /// What was read, and of when it is.
+    pub fn provenance(&self) -> Vec<Provenance> {
+        let Self { files: _, registry, countries, services, lists } = self;
+        let mut all: Vec<Provenance> = Vec::new();
+        all.extend(registry.iter().flat_map(|cached| cached.files.iter().cloned()));
+        all.extend(countries.iter().flat_map(|cached| cached.files.iter().cloned()));
+        all.extend(services.iter().flat_map(|cached| cached.files.iter().cloned()));
+        let first_list = all.len();
+        all.extend(lists.values().flat_map(|cached| cached.files.iter().cloned()));
+        all[first_list..].sort_by(|a, b| a.path.cmp(&b.path));
+        all
+    }
+}
