@@ -13,7 +13,7 @@ use crate::telemetry::history::History;
 mod decode;
 mod report;
 pub use decode::Malformed;
-pub use report::{Names, Report, RuleName};
+pub use report::{Names, Report};
 
 /// How often the ring is emptied. By the clock and not by wake-ups, which would cost a context switch for each report under a flood.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -1,11 +1,17 @@
 //! The agent's log: structured records on standard error, as text for people or JSON for collectors.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
+use aya_log::EbpfLogger;
 use serde::Deserialize;
+use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How often the program's diagnostics are looked for; they are rare.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a record is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -37,6 +43,16 @@ pub fn init(format: Format, level: &str) -> Result<(), LogError> {
         Format::Json => builder.json().finish().try_init()?,
     }
     Ok(())
+}
+
+/// Passes the kernel program's own diagnostics on to the log, for as long as the future is polled: one reader for each loaded program.
+pub async fn follow(mut program: EbpfLogger<&'static dyn log::Log>) {
+    let mut tick = tokio::time::interval(INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        program.flush();
+    }
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {

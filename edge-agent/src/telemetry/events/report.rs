@@ -7,22 +7,15 @@ use std::time::SystemTime;
 use edge_ebpf::abi::{Event, Reason, Verdict};
 use serde::Serialize;
 
+use crate::dataplane::counters::RuleKey;
+
 /// What the numbers in events mean in the generation in force.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// By slot in the table of rule counters. Slots keep their rule over generations.
-    pub rules: HashMap<u32, RuleName>,
+    pub rules: HashMap<u32, RuleKey>,
     /// By interface index.
     pub interfaces: HashMap<u32, String>,
-}
-
-/// Which rule owns a counter slot.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct RuleName {
-    pub policy: String,
-    pub rule: String,
-    /// As in the label `action` of the metrics.
-    pub action: String,
 }
 
 /// One packet that a rule matched, or that could not be inspected.
@@ -31,7 +24,7 @@ pub struct Report {
     /// When the agent read it.
     pub at: SystemTime,
     /// The rule; `None` for an uninspectable packet, or if the rule is of a generation whose names are gone.
-    pub rule: Option<RuleName>,
+    pub rule: Option<RuleKey>,
     /// Why the packet could not be inspected.
     pub reason: Option<&'static str>,
     /// What became of the packet.
@@ -110,7 +103,7 @@ impl Report {
             generation,
         } = self;
         // `Option` fields that are `None` are left out of the line.
-        let name = |of: fn(&RuleName) -> &str| rule.as_ref().map(of);
+        let name = |of: fn(&RuleKey) -> &str| rule.as_ref().map(of);
         tracing::info!(
             target: "edge::match",
             policy = name(|rule| &rule.policy),
@@ -173,7 +166,7 @@ mod tests {
     }
 
     fn names() -> Names {
-        let rule = RuleName { policy: "iaf-xiaomi".into(), rule: "no-reporting".into(), action: "drop".into() };
+        let rule = RuleKey { policy: "iaf-xiaomi".into(), rule: "no-reporting".into(), action: "drop".into() };
         Names { rules: [(17, rule)].into(), interfaces: [(3, "lan0".into())].into() }
     }
 
