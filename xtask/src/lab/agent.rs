@@ -19,6 +19,10 @@ pub const METRICS: &str = "127.0.0.1:9650";
 /// How the agent is configured where a test wants it otherwise.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Names its files, so that two agents do not meet.
+    pub name: &'static str,
+    /// Where it serves metrics, within the gateway.
+    pub metrics: &'static str,
     /// Folder of the policies.
     pub policies: PathBuf,
     pub inside: Vec<String>,
@@ -31,54 +35,65 @@ impl Settings {
     /// Native XDP on both of the gateway's interfaces.
     pub fn new(policies: impl Into<PathBuf>) -> Self {
         let [inside, outside] = [gateway::INSIDE, gateway::OUTSIDE].map(|name| vec![name.to_owned()]);
-        Self { policies: policies.into(), inside, outside, more: String::new() }
+        Self { name: "edge", metrics: METRICS, policies: policies.into(), inside, outside, more: String::new() }
     }
 
-    /// The text of `agent.yaml`.
-    pub fn yaml(&self, lab: &Lab) -> String {
-        let Self { policies, inside, outside, more } = self;
-        let directory = lab.directory.path().display();
+    /// The folder of its pins.
+    pub fn pins(&self, lab: &Lab) -> PathBuf {
+        lab.directory.bpf().join(self.name)
+    }
+
+    /// Writes `agent.yaml` and returns its path.
+    fn write(&self, lab: &Lab) -> Result<PathBuf> {
+        let Self { name, metrics, policies, inside, outside, more } = self;
         let (inside, outside) = (inside.join(", "), outside.join(", "));
-        format!(
-            "interfaces: {{inside: [{inside}], outside: [{outside}]}}\npolicies: {}\nmetrics: {{listen: {METRICS}}}\n\
-             control: {{socket: {directory}/agent.sock}}\nstate: {{pins: {directory}/bpf/edge}}\n{more}",
-            policies.display()
-        )
+        let (policies, socket, pins) = (policies.display(), lab.directory.path().join(format!("{name}.sock")), self.pins(lab));
+        let yaml = format!(
+            "interfaces: {{inside: [{inside}], outside: [{outside}]}}\npolicies: {policies}\nmetrics: {{listen: {metrics}}}\n\
+             control: {{socket: {}}}\nstate: {{pins: {}}}\n{more}",
+            socket.display(),
+            pins.display()
+        );
+        lab.directory.write(&format!("{name}.yaml"), &yaml)
     }
 }
 
 /// A running agent. Dropped, the process is killed; what it pinned goes with the lab.
 pub struct Agent<'lab> {
+    place: Place<'lab>,
+    process: Process,
+}
+
+/// Everything about an agent but its process.
+struct Place<'lab> {
     lab: &'lab Lab,
     program: PathBuf,
     config: PathBuf,
-    process: Process,
+    metrics: &'static str,
 }
 
 impl<'lab> Agent<'lab> {
     /// Starts it and waits until it enforces.
     pub fn start(lab: &'lab Lab, program: &Path, settings: &Settings) -> Result<Self> {
-        let config = lab.directory.write("agent.yaml", &settings.yaml(lab))?;
-        let process = spawn(lab, program, &config)?;
-        let mut this = Self { lab, program: program.to_owned(), config, process };
+        let place = Place::new(lab, program, settings)?;
+        let mut this = Self { process: place.spawn()?, place };
         this.wait_until_ready()?;
         Ok(this)
     }
 
     /// Runs `edge-agent run` where it is expected to give up, and returns what it said.
     pub fn refused(lab: &Lab, program: &Path, settings: &Settings) -> Result<String> {
-        let config = lab.directory.write("agent.yaml", &settings.yaml(lab))?;
-        let mut process = spawn(lab, program, &config)?;
-        let status = process.wait(Duration::from_secs(20))?;
+        let place = Place::new(lab, program, settings)?;
+        let status = place.spawn()?.wait(Duration::from_secs(20))?;
         if status.success() {
             bail!("the agent ended without an error");
         }
-        log(lab)
+        place.log()
     }
 
     /// Starts it again after its end, with the configuration as it is now.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = spawn(self.lab, &self.program, &self.config)?;
+        self.process = self.place.spawn()?;
         self.wait_until_ready()
     }
 
@@ -89,45 +104,55 @@ impl<'lab> Agent<'lab> {
 
     /// Runs another command of the agent against this one.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = edge_agent(self.lab, &self.program, &self.config);
-        command.args(arguments).output().with_context(|| format!("cannot start edge-agent {}", arguments.join(" ")))
+        self.place.command().args(arguments).output().with_context(|| format!("cannot start edge-agent {}", arguments.join(" ")))
     }
 
     /// What `/metrics` says now.
     pub fn metrics(&self) -> Result<Metrics> {
-        Metrics::parse(&get(self.lab, "/metrics")?)
+        Metrics::parse(&self.place.get("/metrics")?)
+    }
+
+    /// What it has logged, over all restarts.
+    pub fn log(&self) -> Result<String> {
+        self.place.log()
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let Self { lab, process, .. } = self;
+        let Self { place, process } = self;
         let ready = wait_until(Duration::from_secs(30), "the agent is ready", || {
             process.check()?;
-            Ok(get(lab, "/readyz").is_ok())
+            Ok(place.get("/readyz").is_ok())
         });
-        ready.with_context(|| format!("the agent did not start; its log:\n{}", log(lab).unwrap_or_default()))
+        ready.with_context(|| format!("the agent did not start; its log:\n{}", place.log().unwrap_or_default()))
     }
 }
 
-fn edge_agent(lab: &Lab, program: &Path, config: &Path) -> Command {
-    let mut command = lab.gateway.command(program);
-    command.arg("--config").arg(config);
-    command
-}
+impl<'lab> Place<'lab> {
+    fn new(lab: &'lab Lab, program: &Path, settings: &Settings) -> Result<Self> {
+        Ok(Self { lab, program: program.to_owned(), config: settings.write(lab)?, metrics: settings.metrics })
+    }
 
-/// Its log is appended to one file over all restarts.
-fn spawn(lab: &Lab, program: &Path, config: &Path) -> Result<Process> {
-    let path = lab.directory.path().join("agent.log");
-    let log = File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    let errors = log.try_clone().context("cannot share the log")?;
-    Process::start(edge_agent(lab, program, config).arg("run").stdout(log).stderr(errors))
-}
+    fn command(&self) -> Command {
+        let mut command = self.lab.gateway.command(&self.program);
+        command.arg("--config").arg(&self.config);
+        command
+    }
 
-fn log(lab: &Lab) -> Result<String> {
-    let path = lab.directory.path().join("agent.log");
-    std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-}
+    fn spawn(&self) -> Result<Process> {
+        let path = self.config.with_extension("log");
+        let log = File::options().append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let errors = log.try_clone().context("cannot share the log")?;
+        Process::start(self.command().arg("run").stdout(log).stderr(errors))
+    }
 
-fn get(lab: &Lab, path: &str) -> Result<String> {
-    let mut curl = lab.gateway.command("curl");
-    output(curl.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "5", &format!("http://{METRICS}{path}")]))
+    fn log(&self) -> Result<String> {
+        let path = self.config.with_extension("log");
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn get(&self, path: &str) -> Result<String> {
+        let url = format!("http://{}{path}", self.metrics);
+        let mut curl = self.lab.gateway.command("curl");
+        output(curl.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "5", &url]))
+    }
 }

@@ -20,12 +20,12 @@ pub mod signal;
 
 use anyhow::{Result, bail};
 
-use crate::command::is_root;
+use crate::command::{is_root, output};
 pub use directory::{Directory, LabId, remove_leftovers};
 pub use host::Host;
 pub use namespace::Namespace;
 use plan::{DEVICES, Device, RESOLVER, SERVERS, UPSTREAM_IPV4, UPSTREAM_IPV6, gateway};
-use servers::Servers;
+pub use servers::Servers;
 
 /// The whole network, up and running but for the agent. Dropped, it is gone.
 ///
@@ -35,7 +35,7 @@ pub struct Lab {
     pub laptop: Host,
     pub gateway: Namespace,
     pub switch: Namespace,
-    _servers: Servers,
+    pub servers: Servers,
     pub directory: Directory,
 }
 
@@ -61,7 +61,7 @@ impl Lab {
             Host::new(device, namespace, &directory)
         });
         let servers = Servers::start(servers, &directory)?;
-        Ok(Self { phone: phone?, laptop: laptop?, gateway, switch, _servers: servers, directory })
+        Ok(Self { phone: phone?, laptop: laptop?, gateway, switch, servers, directory })
     }
 }
 
@@ -74,8 +74,8 @@ fn connect_inside(gateway: &Namespace, switch: &Namespace) -> Result<()> {
         &format!("addr add {}/64 dev {inside}", gateway::INSIDE_IPV6),
         &format!("link set {inside} up"),
     ])?;
-    // What XDP sends back arrives at the peer only where that receives by NAPI.
-    enable_gro(switch, "uplink0")
+    // What XDP sends back arrives at the peer only where that receives by NAPI. VLAN tags stay in the frames, as on a wire.
+    set_features(switch, "uplink0", &[("gro", true), ("tx-vlan-hw-insert", false), ("tx-vlan-stag-hw-insert", false)])
 }
 
 fn connect_outside(gateway: &Namespace, servers: &Namespace) -> Result<()> {
@@ -100,7 +100,7 @@ fn connect_outside(gateway: &Namespace, servers: &Namespace) -> Result<()> {
     for server in SERVERS {
         servers.ip(&[&format!("addr add {}/32 dev lo", server.ipv4), &format!("addr add {}/128 dev lo", server.ipv6)])?;
     }
-    enable_gro(servers, "eth0")
+    set_features(servers, "eth0", &[("gro", true)])
 }
 
 fn connect_device(device: &Device, namespace: &Namespace, switch: &Namespace) -> Result<()> {
@@ -118,6 +118,12 @@ fn connect_device(device: &Device, namespace: &Namespace, switch: &Namespace) ->
     ])
 }
 
-fn enable_gro(namespace: &Namespace, interface: &str) -> Result<()> {
-    crate::command::output(namespace.command("ethtool").args(["-K", interface, "gro", "on"])).map(drop)
+/// Turns an interface's offloads on or off.
+pub fn set_features(namespace: &Namespace, interface: &str, features: &[(&str, bool)]) -> Result<()> {
+    let mut ethtool = namespace.command("ethtool");
+    ethtool.args(["-K", interface]);
+    for (feature, on) in features {
+        ethtool.arg(feature).arg(if *on { "on" } else { "off" });
+    }
+    output(&mut ethtool).map(drop)
 }

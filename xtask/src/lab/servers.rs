@@ -17,7 +17,7 @@ use crate::command::{find_program, output};
 /// The servers' processes. The threads of the others end with ours.
 pub struct Servers {
     _processes: Vec<Process>,
-    _namespace: Namespace,
+    pub namespace: Namespace,
 }
 
 impl Servers {
@@ -43,7 +43,7 @@ impl Servers {
                 namespace.run(|| Ok(TcpStream::connect(https).is_ok()))
             })?;
         }
-        Ok(Self { _processes: processes, _namespace: namespace })
+        Ok(Self { _processes: processes, namespace })
     }
 }
 
