@@ -55,12 +55,23 @@ pub fn provide(purpose: Purpose) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    install(&missing).with_context(|| format!("these are missing: {}", missing.join(", ")))?;
-    if missing.contains(&"prometheus") {
-        // Wanted as a program for tests, not as a service of this machine. Without systemd there is none to stop.
-        let _ = Command::new("systemctl").args(["disable", "--quiet", "--now", "prometheus"]).output();
+    let services: Vec<_> = SERVICES.iter().filter(|(package, _)| missing.contains(package)).map(|(_, service)| *service).collect();
+    // Masked, a service is not started by its installation. Where there is no systemd, nothing starts it either.
+    let _ = systemctl("mask", &services);
+    let installed = install(&missing).with_context(|| format!("these are missing: {}", missing.join(", ")));
+    let _ = systemctl("unmask", &services);
+    let _ = systemctl("disable", &services);
+    installed
+}
+
+/// Services that come with what we want for its files or programs, and that nobody asked for: `tor-geoipdb` depends on `tor`.
+const SERVICES: [(&str, &str); 2] = [("tor-geoipdb", "tor.service"), ("prometheus", "prometheus.service")];
+
+fn systemctl(verb: &str, services: &[&str]) -> Result<()> {
+    if services.is_empty() || !is_root() {
+        return Ok(());
     }
-    Ok(())
+    output(Command::new("systemctl").arg("--quiet").arg(verb).args(services)).map(drop)
 }
 
 /// Installs Debian packages, or says what to type where that is not ours to do.
