@@ -8,7 +8,7 @@ use xtask::setup::{self, Purpose};
 use xtask::{build, lint, run, test};
 
 #[derive(Parser)]
-#[command(name = "x", about = "Set-up, build, lab, test: the project's own commands")]
+#[command(name = "x", bin_name = "./x", about = "Set-up, build, lab, test: the project's own commands")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
