@@ -1,21 +1,14 @@
-//! What becomes of frames of every shape, by the host engine: tags, options, extension headers, fragments, and what cannot be inspected.
+//! What becomes of frames of every shape, by every engine: tags, options, extension headers, fragments, and what cannot be inspected.
 //! Each case has a phone whose frame is dropped and a laptop whose equal frame passes, so that neither "always" is right.
 
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use common::{LAPTOP, PHONE, banned, phones, rule, set_of};
+use common::{Engines, LAPTOP, PHONE, WHERE_A_RULE_COULD_MATCH, banned, phones, rule, set_of};
 use edge_agent::{
-    engine::{
-        Outcome,
-        frame::{Ends, FragmentSpec, FrameSpec, TcpFlags, Transport},
-        host::HostEngine,
-    },
-    policy::{
-        compile::{Compiled, compile},
-        model::{Action, DeviceSelector, PortProtocol, RemoteSelector, RuleId, ServiceMatch},
-    },
+    engine::frame::{Ends, FragmentSpec, FrameSpec, TcpFlags, Transport},
+    policy::model::{Action, DeviceSelector, PortProtocol, RemoteSelector, Rule, RuleId, ServiceMatch},
 };
 use edge_ebpf::abi::{OnUninspectable, Reason, Verdict};
 use edge_ebpf::packet::{Mac, protocol};
@@ -28,26 +21,23 @@ const HTTPS: ServiceMatch = ServiceMatch::Ports { protocol: PortProtocol::Tcp, f
 const CUSTOMER_TAG: u16 = 0x8100;
 const SERVICE_TAG: u16 = 0x88a8;
 
-fn compiled(rules: Vec<edge_agent::policy::model::Rule>) -> Compiled {
-    compile(&set_of(rules)).expect("compiles")
+fn engines(rules: Vec<Rule>) -> Engines {
+    Engines::new(set_of(rules), WHERE_A_RULE_COULD_MATCH)
 }
 
-fn engine(compiled: &Compiled) -> HostEngine<'_> {
-    HostEngine::new(compiled, [OnUninspectable::DropIfRuleCouldMatch; Reason::ALL.len()])
+/// The rule that most tests are about.
+fn no_https() -> Vec<Rule> {
+    vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]
 }
 
 fn frame(device: Mac, to: IpAddr) -> FrameSpec {
     FrameSpec::new(device, Ends::to(to), Transport::syn(443))
 }
 
-fn run(compiled: &Compiled, frame: &[u8]) -> Outcome {
-    engine(compiled).run(frame).expect("decides")
-}
-
 /// `shape` makes a frame of any kind; to the banned server from the phone it is dropped by rule 0, else it passes.
 fn holds_for(shape: impl Fn(Mac, IpAddr) -> FrameSpec, banned_to: IpAddr, other: IpAddr) {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
-    let outcome = |device, to| run(&compiled, &shape(device, to).build());
+    let mut engines = engines(no_https());
+    let mut outcome = |device, to| engines.run(&shape(device, to).build());
     let dropped = outcome(PHONE, banned_to);
     assert_eq!((dropped.verdict, dropped.rule, dropped.reason), (Verdict::Drop, Some(RuleId(0)), None));
     for passed in [outcome(LAPTOP, banned_to), outcome(PHONE, other)] {
@@ -118,24 +108,23 @@ fn an_atomic_fragment_is_a_whole_packet() {
 #[test]
 fn later_fragments_share_the_first_ones_fate() {
     for (to, ports) in [(SERVER, HTTPS), (SERVER6, HTTPS)] {
-        let compiled = compiled(vec![rule("no", phones(), banned(), ports, Action::Drop)]);
+        let mut engines = engines(vec![rule("no", phones(), banned(), ports, Action::Drop)]);
         for (device, verdict, rule) in [(PHONE, Verdict::Drop, Some(RuleId(0))), (LAPTOP, Verdict::Pass, None)] {
-            let mut engine = engine(&compiled);
             let part = |offset, more, transport| FrameSpec {
                 fragment: Some(FragmentSpec { id: 77, offset, more }),
                 payload: vec![0x61; 64],
                 ..FrameSpec::new(device, Ends::to(to), transport)
             };
-            let first = engine.run(&part(0, true, Transport::syn(443)).build()).expect("decides");
+            let first = engines.run(&part(0, true, Transport::syn(443)).build());
             assert_eq!((first.verdict, first.rule), (verdict, rule));
             for (offset, more) in [(8, true), (16, false)] {
-                let later = engine.run(&part(offset, more, Transport::Other(protocol::TCP)).build()).expect("decides");
+                let later = engines.run(&part(offset, more, Transport::Other(protocol::TCP)).build());
                 assert_eq!((later.verdict, later.rule, later.reason), (verdict, rule, None));
             }
             // Another datagram between the same ends.
             let mut stray = part(8, false, Transport::Other(protocol::TCP));
             stray.fragment = Some(FragmentSpec { id: 78, offset: 8, more: false });
-            let stray = engine.run(&stray.build()).expect("decides");
+            let stray = engines.run(&stray.build());
             assert_eq!(stray.reason, Some(Reason::FragmentWithoutFirst));
             assert_eq!(stray.verdict, verdict, "dropped only where the rule could have matched");
         }
@@ -144,13 +133,12 @@ fn later_fragments_share_the_first_ones_fate() {
 
 #[test]
 fn a_later_fragment_of_a_passed_datagram_does_not_ride_on_a_dropped_one() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
-    let mut engine = engine(&compiled);
+    let mut engines = engines(no_https());
     for (id, port, verdict) in [(1, 443, Verdict::Drop), (2, 80, Verdict::Pass)] {
         for (offset, transport) in [(0, Transport::syn(port)), (4, Transport::Other(protocol::TCP))] {
             let fragment = Some(FragmentSpec { id, offset, more: offset == 0 });
             let spec = FrameSpec { fragment, payload: vec![0; 16], ..FrameSpec::new(PHONE, Ends::to(SERVER), transport) };
-            assert_eq!(engine.run(&spec.build()).expect("decides").verdict, verdict);
+            assert_eq!(engines.run(&spec.build()).verdict, verdict);
         }
     }
 }
@@ -158,12 +146,12 @@ fn a_later_fragment_of_a_passed_datagram_does_not_ride_on_a_dropped_one() {
 /// Every cut of every frame is either decided as the whole one or counted as truncated; nothing is passed silently.
 #[test]
 fn a_cut_frame_is_truncated_or_as_good_as_whole() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
+    let mut engines = engines(no_https());
     for to in [SERVER, SERVER6] {
         let whole = FrameSpec { tags: vec![(CUSTOMER_TAG, 3)], payload: vec![0; 9], ..frame(PHONE, to) }.build();
         let headers = whole.len() - 9;
         for length in 0..whole.len() {
-            let outcome = run(&compiled, &whole[..length]);
+            let outcome = engines.run(&whole[..length]);
             if length < headers {
                 assert_eq!(outcome.reason, Some(Reason::Truncated), "{length} bytes");
             } else {
@@ -179,19 +167,19 @@ fn a_cut_frame_is_truncated_or_as_good_as_whole() {
 /// Bytes behind the datagram's own length are padding, and no ports are read from them.
 #[test]
 fn padding_is_not_a_transport_header() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
+    let mut engines = engines(no_https());
     let mut v4 = frame(PHONE, SERVER).build();
     v4[16..18].copy_from_slice(&24u16.to_be_bytes());
     let mut v6 = frame(PHONE, SERVER6).build();
     v6[18..20].copy_from_slice(&4u16.to_be_bytes());
     for frame in [v4, v6] {
-        assert_eq!(run(&compiled, &frame).reason, Some(Reason::Truncated));
+        assert_eq!(engines.run(&frame).reason, Some(Reason::Truncated));
     }
 }
 
 #[test]
 fn headers_that_contradict_themselves() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
+    let mut engines = engines(no_https());
     let (v4, v6) = (frame(PHONE, SERVER).build(), frame(PHONE, SERVER6).build());
     let change = |frame: &[u8], at: usize, value: u8| {
         let mut frame = frame.to_vec();
@@ -205,73 +193,73 @@ fn headers_that_contradict_themselves() {
         ("version of IPv6", change(&v6, 14, 0x40)),
         ("data offset of 4 words", change(&v4, 14 + 20 + 12, 0x40)),
     ] {
-        assert_eq!(run(&compiled, &frame).reason, Some(Reason::BadHeader), "{name}");
+        assert_eq!(engines.run(&frame).reason, Some(Reason::BadHeader), "{name}");
     }
     let option = |options: Vec<u8>| FrameSpec { options, ..frame(PHONE, SERVER) }.build();
-    assert_eq!(run(&compiled, &option(vec![0x94, 1, 0, 0])).reason, Some(Reason::BadHeader), "an option shorter than its own header");
-    assert_eq!(run(&compiled, &option(vec![0x94, 9, 0, 0])).reason, Some(Reason::BadHeader), "an option longer than the header");
+    assert_eq!(engines.run(&option(vec![0x94, 1, 0, 0])).reason, Some(Reason::BadHeader), "an option shorter than its own header");
+    assert_eq!(engines.run(&option(vec![0x94, 9, 0, 0])).reason, Some(Reason::BadHeader), "an option longer than the header");
 }
 
 #[test]
 fn a_source_route_hides_where_the_packet_ends() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
+    let mut engines = engines(no_https());
     let loose = |pointer| vec![131, 7, pointer, 42, 62, 48, 7, 0];
     let open = FrameSpec { options: loose(4), ..frame(PHONE, ELSEWHERE) };
     let used = FrameSpec { options: loose(8), ..frame(PHONE, ELSEWHERE) };
-    assert_eq!(run(&compiled, &open.build()).reason, Some(Reason::SourceRoute));
-    assert_eq!(run(&compiled, &open.build()).verdict, Verdict::Drop, "the address in the header is not the last one");
-    assert_eq!(run(&compiled, &used.build()).reason, None);
+    assert_eq!(engines.run(&open.build()).reason, Some(Reason::SourceRoute));
+    assert_eq!(engines.run(&open.build()).verdict, Verdict::Drop, "the address in the header is not the last one");
+    assert_eq!(engines.run(&used.build()).reason, None);
     let segments_left = |left| vec![(protocol::ROUTING, vec![0, 2, 4, left, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])];
     let open = FrameSpec { extensions: segments_left(1), ..frame(PHONE, ELSEWHERE6) };
-    assert_eq!(run(&compiled, &open.build()).reason, Some(Reason::SourceRoute));
-    assert_eq!(run(&compiled, &FrameSpec { device: LAPTOP, ..open }.build()).verdict, Verdict::Pass);
+    assert_eq!(engines.run(&open.build()).reason, Some(Reason::SourceRoute));
+    assert_eq!(engines.run(&FrameSpec { device: LAPTOP, ..open }.build()).verdict, Verdict::Pass);
 }
 
 #[test]
 fn an_extension_chain_is_followed_so_far_and_no_further() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
+    let mut engines = engines(no_https());
     let chain = |count: usize, size: usize| {
         let mut header = vec![0, (size / 8 - 1) as u8];
         header.resize(size, 0);
         FrameSpec { extensions: vec![(protocol::DESTINATION, header); count], ..frame(PHONE, SERVER6) }.build()
     };
-    assert_eq!(run(&compiled, &chain(8, 8)).rule, Some(RuleId(0)));
-    assert_eq!(run(&compiled, &chain(9, 8)).reason, Some(Reason::ExtensionChain));
-    assert_eq!(run(&compiled, &chain(1, 2048)).rule, Some(RuleId(0)));
-    assert_eq!(run(&compiled, &chain(2, 1032)).reason, Some(Reason::ExtensionChain));
-    assert_eq!(run(&compiled, &chain(2, 1032)).verdict, Verdict::Drop);
+    assert_eq!(engines.run(&chain(8, 8)).rule, Some(RuleId(0)));
+    assert_eq!(engines.run(&chain(9, 8)).reason, Some(Reason::ExtensionChain));
+    assert_eq!(engines.run(&chain(1, 2048)).rule, Some(RuleId(0)));
+    assert_eq!(engines.run(&chain(2, 1032)).reason, Some(Reason::ExtensionChain));
+    assert_eq!(engines.run(&chain(2, 1032)).verdict, Verdict::Drop);
 }
 
 #[test]
 fn a_third_tag_is_not_followed() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
+    let mut engines = engines(no_https());
     let nested =
         |device| FrameSpec { tags: vec![(SERVICE_TAG, 1), (CUSTOMER_TAG, 2), (CUSTOMER_TAG, 3)], ..frame(device, ELSEWHERE) }.build();
-    let outcome = run(&compiled, &nested(PHONE));
+    let outcome = engines.run(&nested(PHONE));
     assert_eq!((outcome.reason, outcome.verdict), (Some(Reason::NestedTags), Verdict::Drop));
-    assert_eq!(run(&compiled, &nested(LAPTOP)).verdict, Verdict::Pass);
+    assert_eq!(engines.run(&nested(LAPTOP)).verdict, Verdict::Pass);
 }
 
 #[test]
 fn the_uninspectable_gets_the_configured_verdict() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), HTTPS, Action::Drop)]);
+    let mut engines = engines(no_https());
     let truncated = frame(LAPTOP, ELSEWHERE).build()[..30].to_vec();
     for (configured, verdict) in [(OnUninspectable::Pass, Verdict::Pass), (OnUninspectable::Drop, Verdict::Drop)] {
         let mut per_reason = [OnUninspectable::DropIfRuleCouldMatch; Reason::ALL.len()];
         per_reason[Reason::Truncated as usize] = configured;
-        assert_eq!(HostEngine::new(&compiled, per_reason).run(&truncated).expect("decides").verdict, verdict);
+        assert_eq!(Engines::new(set_of(no_https()), per_reason).run(&truncated).verdict, verdict);
     }
-    assert_eq!(run(&compiled, &truncated).verdict, Verdict::Pass, "no rule is about the laptop");
+    assert_eq!(engines.run(&truncated).verdict, Verdict::Pass, "no rule is about the laptop");
 }
 
 #[test]
 fn what_is_not_ip_passes() {
-    let everything = compiled(vec![rule("all", DeviceSelector::All, RemoteSelector::Any, ServiceMatch::Any, Action::Drop)]);
+    let mut everything = engines(vec![rule("all", DeviceSelector::All, RemoteSelector::Any, ServiceMatch::Any, Action::Drop)]);
     let mut arp = vec![0xff; 6];
     arp.extend(PHONE.octets());
     arp.extend([0x08, 0x06, 0, 1]);
-    assert_eq!(run(&everything, &arp).verdict, Verdict::Pass);
-    assert_eq!(run(&everything, &frame(LAPTOP, ELSEWHERE).build()).verdict, Verdict::Drop);
+    assert_eq!(everything.run(&arp).verdict, Verdict::Pass);
+    assert_eq!(everything.run(&frame(LAPTOP, ELSEWHERE).build()).verdict, Verdict::Drop);
 }
 
 #[test]
@@ -283,12 +271,12 @@ fn the_first_rule_that_is_not_monitored_decides() {
     rules.push(any("pass", Action::Pass));
     rules.push(any("watch-later", Action::Monitor));
     rules.push(any("drop", Action::Drop));
-    let compiled = compiled(rules);
-    assert_eq!(compiled.words, 2);
-    let outcome = run(&compiled, &frame(PHONE, SERVER).build());
+    let mut engines = engines(rules);
+
+    let outcome = engines.run(&frame(PHONE, SERVER).build());
     assert_eq!((outcome.verdict, outcome.rule), (Verdict::Pass, Some(RuleId(71))));
     assert_eq!(outcome.monitored, (0..70).map(RuleId).collect::<Vec<_>>());
-    let unknown = run(&compiled, &frame(LAPTOP, SERVER).build());
+    let unknown = engines.run(&frame(LAPTOP, SERVER).build());
     assert_eq!((unknown.verdict, unknown.rule, unknown.monitored), (Verdict::Drop, Some(RuleId(70)), vec![]));
 }
 
@@ -296,14 +284,14 @@ fn the_first_rule_that_is_not_monitored_decides() {
 fn services_are_told_apart() {
     let drop = |id, service| rule(id, phones(), RemoteSelector::Any, service, Action::Drop);
     let ports = |protocol, first, last| ServiceMatch::Ports { protocol, first, last };
-    let compiled = compiled(vec![
+    let mut engines = engines(vec![
         drop("range", ports(PortProtocol::Tcp, 8000, 8999)),
         drop("dns", ports(PortProtocol::Udp, 53, 53)),
         drop("echo", ServiceMatch::Icmp { family: edge_agent::policy::model::Family::V4, kind: 8 }),
         drop("icmpv6", ServiceMatch::Protocol(protocol::ICMPV6)),
         drop("gre", ServiceMatch::Protocol(47)),
     ]);
-    let rule_of = |to, transport| run(&compiled, &FrameSpec::new(PHONE, Ends::to(to), transport).build()).rule.map(|rule| rule.0);
+    let mut rule_of = |to, transport| engines.run(&FrameSpec::new(PHONE, Ends::to(to), transport).build()).rule.map(|rule| rule.0);
     for (to, transport, rule) in [
         (SERVER, Transport::syn(7999), None),
         (SERVER, Transport::syn(8000), Some(0)),
@@ -325,7 +313,7 @@ fn services_are_told_apart() {
 
 #[test]
 fn a_rejected_packet_with_flags_of_every_kind_is_answered_as_rfc_9293_says() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), ServiceMatch::Any, Action::Reject)]);
+    let mut engines = engines(vec![rule("no", phones(), banned(), ServiceMatch::Any, Action::Reject)]);
     let flags = |syn, ack, fin, rst| TcpFlags { syn, ack, fin, rst };
     for to in [SERVER, SERVER6] {
         for (sent, payload, answer) in [
@@ -343,7 +331,7 @@ fn a_rejected_packet_with_flags_of_every_kind_is_answered_as_rfc_9293_says() {
                     options: if to.is_ipv4() { vec![1; 8] } else { vec![] },
                     ..FrameSpec::new(PHONE, Ends::to(to), transport)
                 };
-                let outcome = run(&compiled, &spec.build());
+                let outcome = engines.run(&spec.build());
                 assert_eq!(outcome.verdict, Verdict::Reject);
                 let Some((sequence, acknowledgment, ack)) = answer else {
                     assert_eq!(outcome.reply, None);
@@ -376,7 +364,7 @@ fn a_rejected_packet_with_flags_of_every_kind_is_answered_as_rfc_9293_says() {
 
 #[test]
 fn a_rejected_datagram_is_answered_with_icmp_that_quotes_it() {
-    let compiled = compiled(vec![rule("no", phones(), banned(), ServiceMatch::Any, Action::Reject)]);
+    let mut engines = engines(vec![rule("no", phones(), banned(), ServiceMatch::Any, Action::Reject)]);
     for to in [SERVER, SERVER6] {
         for payload in [0, 1, 3, 64, 1000] {
             for tags in [vec![], vec![(CUSTOMER_TAG, 9)]] {
@@ -386,7 +374,7 @@ fn a_rejected_datagram_is_answered_with_icmp_that_quotes_it() {
                     ..FrameSpec::new(PHONE, Ends::to(to), Transport::udp(53))
                 };
                 let frame = spec.build();
-                let reply = run(&compiled, &frame).reply.expect("an answer");
+                let reply = engines.run(&frame).reply.expect("an answer");
                 let read = etherparse::PacketHeaders::from_ethernet_slice(&reply).expect("a frame");
                 assert_eq!(read.link_exts.len(), tags.len());
                 let quoted = &frame[14 + 4 * tags.len()..];
@@ -411,7 +399,7 @@ fn a_rejected_datagram_is_answered_with_icmp_that_quotes_it() {
 
 #[test]
 fn errors_groups_and_later_fragments_are_dropped_without_an_answer() {
-    let compiled = compiled(vec![rule("no", phones(), RemoteSelector::Any, ServiceMatch::Any, Action::Reject)]);
+    let mut engines = engines(vec![rule("no", phones(), RemoteSelector::Any, ServiceMatch::Any, Action::Reject)]);
     let to_group = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251));
     let to_group6 = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb));
     for (to, transport, answered) in [
@@ -423,14 +411,13 @@ fn errors_groups_and_later_fragments_are_dropped_without_an_answer() {
         (to_group, Transport::udp(5353), false),
         (to_group6, Transport::udp(5353), false),
     ] {
-        let outcome = run(&compiled, &FrameSpec::new(PHONE, Ends::to(to), transport).build());
+        let outcome = engines.run(&FrameSpec::new(PHONE, Ends::to(to), transport).build());
         assert_eq!(outcome.verdict, Verdict::Reject);
         assert_eq!(outcome.reply.is_some(), answered, "{to} {transport:?}");
     }
-    let mut engine = engine(&compiled);
     for offset in [0, 2] {
         let fragment = Some(FragmentSpec { id: 5, offset, more: offset == 0 });
         let spec = FrameSpec { fragment, payload: vec![0; 32], ..FrameSpec::new(PHONE, Ends::to(SERVER), Transport::udp(53)) };
-        assert_eq!(engine.run(&spec.build()).expect("decides").reply.is_some(), offset == 0);
+        assert_eq!(engines.run(&spec.build()).reply.is_some(), offset == 0);
     }
 }

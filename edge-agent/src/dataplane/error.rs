@@ -91,7 +91,7 @@ impl Error {
         move |source| Self::Io { operation, path, source }
     }
 
-    pub(super) fn map(operation: &'static str, map: &'static str) -> impl Fn(aya::maps::MapError) -> Self {
+    pub fn map(operation: &'static str, map: &'static str) -> impl Fn(aya::maps::MapError) -> Self {
         move |source| Self::Map { operation, map, source: Box::new(source) }
     }
 }

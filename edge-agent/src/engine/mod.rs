@@ -2,6 +2,7 @@
 
 pub mod frame;
 pub mod host;
+pub mod kernel;
 pub mod oracle;
 
 use edge_ebpf::abi::{Reason, Verdict};

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use edge_agent::engine::{Outcome, host::HostEngine, kernel::KernelEngine, oracle::Oracle};
+use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::model::{
     Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
     RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
 };
+use edge_ebpf::abi::{OnUninspectable, Reason};
 use edge_ebpf::packet::Mac;
 
 /// 64:09:80:00:00:01
@@ -53,4 +56,50 @@ pub fn set_of(rules: Vec<Rule>) -> Resolved {
         destinations: vec![Destination { policy: PolicyId(0), name: "banned".into(), sets: vec![Arc::new(addresses)] }],
         rules,
     }
+}
+
+/// What every reason gets where a test is not about that.
+pub const WHERE_A_RULE_COULD_MATCH: [OnUninspectable; Reason::ALL.len()] = [OnUninspectable::DropIfRuleCouldMatch; Reason::ALL.len()];
+
+/// Three ways to the same answer: the shared core over host tables, the oracle, and (as root) the loaded kernel program.
+pub struct Engines {
+    host: HostEngine<'static>,
+    oracle: Oracle<'static>,
+    kernel: Option<KernelEngine>,
+}
+
+impl Engines {
+    pub fn new(policies: Resolved, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
+        // Engines borrow their tables; a test's live as long as its process.
+        let policies: &Resolved = Box::leak(Box::new(policies));
+        let compiled: &Compiled = Box::leak(Box::new(compile(policies).expect("compiles")));
+        let kernel = is_root().then(|| KernelEngine::new(compiled, on_uninspectable).expect("the kernel loads the program"));
+        Self { host: HostEngine::new(compiled, on_uninspectable), oracle: Oracle::new(policies, on_uninspectable), kernel }
+    }
+
+    /// The outcome that all of them agree on.
+    pub fn run(&mut self, frame: &[u8]) -> Outcome {
+        let host = self.host.run(frame).expect("the tables are whole");
+        let oracle = Outcome { reply: host.reply.clone(), ..self.oracle.run(frame) };
+        assert_eq!(host, oracle, "host engine and oracle differ on {}", hex(frame));
+        // The kernel takes no test frame without a whole Ethernet header.
+        if let Some(kernel) = self.kernel.as_mut().filter(|_| frame.len() >= 14) {
+            let kernel = kernel.run(frame).expect("the kernel runs the frame");
+            assert_eq!(kernel, host, "kernel and host engine differ on {}", hex(frame));
+        }
+        host
+    }
+}
+
+/// Whether the kernel can be asked; where it cannot, the test says so and goes on with the others.
+pub fn is_root() -> bool {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !root {
+        eprintln!("not root: the kernel engine is left out of this test");
+    }
+    root
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

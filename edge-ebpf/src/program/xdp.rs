@@ -13,7 +13,7 @@ use super::{
     constants, count,
     frame::Context,
     maps,
-    report::{self, Facts},
+    report::{self, Arrival},
     tables::Tables,
 };
 
@@ -25,7 +25,8 @@ pub fn edge_inside(context: XdpContext) -> u32 {
     let interface = context.interface();
     let frame = context.frame();
     let packet = Packet::parse(&frame);
-    let mut observer = Kernel { interface, length };
+    let arrival = Arrival { interface, length };
+    let mut observer = Kernel { arrival };
     let Some(decision) = engine::decide(&frame, &packet, &Tables, &mut observer) else {
         error!(context.log(), "generation {}: a class without its row; frame dropped", constants::generation());
         return xdp_action::XDP_ABORTED;
@@ -37,7 +38,7 @@ pub fn edge_inside(context: XdpContext) -> u32 {
         Cause::Rule(rule) => {
             count::rule(rule.slot, bytes);
             if rule.report != 0 {
-                report::report(&frame, &packet, observer.facts(rule.slot, decision.verdict));
+                report::decided(&frame, &packet, arrival, rule.slot, decision.verdict);
             }
         }
         Cause::FirstFragment(first) => {
@@ -47,7 +48,7 @@ pub fn edge_inside(context: XdpContext) -> u32 {
         }
         Cause::Uninspectable(reason) => {
             count::uninspectable(reason, decision.verdict, bytes);
-            report::report(&frame, &packet, Facts { reason: Some(reason), ..observer.facts(report::NONE, decision.verdict) });
+            report::uninspectable(&frame, &packet, arrival, reason, decision.verdict);
         }
     }
     match decision.verdict {
@@ -72,15 +73,7 @@ pub fn edge_outside(context: XdpContext) -> u32 {
 }
 
 struct Kernel {
-    interface: u32,
-    length: u32,
-}
-
-impl Kernel {
-    #[inline(always)]
-    fn facts(&self, slot: u32, verdict: Verdict) -> Facts {
-        Facts { slot, interface: self.interface, length: self.length, verdict, monitored: false, reason: None }
-    }
+    arrival: Arrival,
 }
 
 impl Observer for Kernel {
@@ -98,18 +91,6 @@ impl Observer for Kernel {
 
     #[inline(always)]
     fn monitored(&mut self, frame: &Frame<'_>, packet: &Packet, word: usize, bits: u64) {
-        let mut bits = bits;
-        for _ in 0..64 {
-            if bits == 0 {
-                break;
-            }
-            let rule = word as u32 * 64 + bits.trailing_zeros();
-            bits &= bits - 1;
-            let Some(rule) = maps::RULES.get(rule) else { break };
-            count::rule(rule.slot, u64::from(self.length));
-            if rule.report != 0 {
-                report::report(frame, packet, Facts { monitored: true, ..self.facts(rule.slot, Verdict::from_u8(rule.verdict)) });
-            }
-        }
+        report::monitored(frame, packet, self.arrival, word, bits);
     }
 }

@@ -99,8 +99,9 @@ impl<'a> Oracle<'a> {
     fn to(&self, rule: &Rule, remote: Option<IpAddr>) -> bool {
         rule.to.iter().any(|selector| match selector {
             RemoteSelector::Any => true,
-            RemoteSelector::Destination(destination) => remote
-                .is_some_and(|remote| self.policies.destinations[destination.index()].sets.iter().any(|set| holds(set, remote))),
+            RemoteSelector::Destination(destination) => {
+                remote.is_some_and(|remote| self.policies.destinations[destination.index()].sets.iter().any(|set| holds(set, remote)))
+            }
         })
     }
 }
