@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod schema;
 
 /// Keeps devices from destinations, in the kernel, by policies in YAML.
@@ -21,12 +22,14 @@ struct Arguments {
 /// A command is its arguments, with `fn run(self, config: &Path) -> anyhow::Result<ExitCode>`.
 #[derive(Subcommand)]
 enum Command {
+    Check(check::Check),
     Schema(schema::Schema),
 }
 
 impl Command {
     fn run(self, config: &Path) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Check(command) => command.run(config),
             Self::Schema(command) => command.run(config),
         }
     }

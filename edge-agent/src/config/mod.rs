@@ -6,13 +6,14 @@ pub mod keys;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason};
 
 use crate::policy::address::AddressRange;
 use crate::policy::mac::MacPrefix;
-use crate::policy::problem::{Place, Problems, Source};
+use crate::policy::problem::{Fault, Place, Problems, Source};
 use crate::policy::schema::{Placed, parsed};
 use crate::policy::service::Service;
 use crate::policy::shape::Shape;
@@ -83,7 +84,7 @@ pub struct AlwaysAllow {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Allowed<T> {
-    /// As written.
+    /// As written, without blanks.
     pub text: String,
     pub value: Placed<T>,
 }
@@ -243,9 +244,22 @@ fn relative(node: &Node) -> Option<PathBuf> {
     Some(node.place.path().parent().unwrap_or(Path::new("")).join(node.text()?))
 }
 
-fn allowed<T: std::str::FromStr<Err = crate::policy::problem::Fault>>(list: Option<&Node>, problems: &mut Problems) -> Vec<Allowed<T>> {
-    let items = list.map(Node::items).unwrap_or_default();
-    items.iter().filter_map(|node| Some(Allowed { text: node.text()?.to_owned(), value: parsed(node, problems)? })).collect()
+/// Entries of `always_allow`. Each becomes a rule that is named by its text, so none may stand twice.
+fn allowed<T: FromStr<Err = Fault>>(list: Option<&Node>, problems: &mut Problems) -> Vec<Allowed<T>> {
+    let mut entries: Vec<Allowed<T>> = Vec::new();
+    for node in list.map(Node::items).unwrap_or_default() {
+        let (Some(text), Some(value)) = (node.text(), parsed(node, problems)) else { continue };
+        let text: String = text.split_whitespace().collect();
+        if let Some(first) = entries.iter().find(|entry| entry.text == text) {
+            problems
+                .error(&node.place, format!("`{text}` stands here twice"))
+                .related(&first.value.place, "the first is here")
+                .hint("remove one of them");
+        } else {
+            entries.push(Allowed { text, value });
+        }
+    }
+    entries
 }
 
 fn decode_interfaces(at: &Decoder<'_>, problems: &mut Problems) -> Interfaces {

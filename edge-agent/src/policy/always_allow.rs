@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::load::ALWAYS_ALLOW;
 use super::model::{
     Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo, PortProtocol,
-    RemoteSelector, Rule, ServiceMatch, Signal, SignalId,
+    Ranges, RemoteSelector, Rule, ServiceMatch, Signal, SignalId,
 };
 use super::problem::Place;
 use super::resolve::Resolver;
@@ -46,7 +46,7 @@ impl Resolver<'_> {
             self.allow(&format!("service:{}", entry.text), Some(&entry.value.place), Allow::Services(services));
         }
         for entry in macs {
-            let ranges = super::model::Ranges::new(vec![entry.value.value.range()]);
+            let ranges = Ranges::new(vec![entry.value.value.range()]);
             self.allow(&format!("mac:{}", entry.text), Some(&entry.value.place), Allow::Device(Signal::Mac(Arc::new(ranges))));
         }
     }

@@ -95,7 +95,11 @@ static RULE: Object = Object {
         Key::required("from", &Shape::OneOrMany(&GROUP), "device groups"),
         Key::optional("to", &Shape::OneOrMany(&DESTINATION_NAME), "destinations; any if absent"),
         Key::optional("services", &Shape::OneOrMany(&SERVICE), "protocols and destination ports; any if absent"),
-        Key::required("action", &Shape::Word(&["pass", "drop", "reject", "monitor"]), "what becomes of a packet that matches"),
+        Key::required(
+            "action",
+            &Shape::WordOrLater(&["pass", "drop", "reject", "monitor"], &["rate_limit"]),
+            "what becomes of a packet that matches",
+        ),
     ],
     choice: false,
     later: &["when", "rate_limit", "rate"],

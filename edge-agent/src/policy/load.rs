@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use super::problem::{Place, Problems, Source, suggest};
-use super::schema::{Placed, Policy};
+use super::schema::{Placed, Policy, Rule};
 use super::yaml;
 
 /// Name of the policy that the agent makes of `always_allow`.
@@ -48,7 +48,7 @@ pub fn load(paths: &[PathBuf], today: Date) -> Loaded {
     let mut policies = Vec::new();
     for file in &files {
         let before = (policies.len(), problems.errors());
-        read(file, &mut policies, &mut problems);
+        read(file, today, &mut policies, &mut problems);
         if (policies.len(), problems.errors()) == before {
             problems.warning(&Place::file(file), "no policy in this file").hint("remove it, or write one: `kind: Policy`");
         }
@@ -57,9 +57,6 @@ pub fn load(paths: &[PathBuf], today: Date) -> Loaded {
         for path in paths {
             problems.warning(&Place::file(path), "no policy in this folder").hint("policies are files that end in .yaml or .yml");
         }
-    }
-    for policy in &policies {
-        check_policy(policy, today, &mut problems);
     }
     check_names(&policies, &mut problems);
     policies.sort_by(|a, b| (a.priority, &a.name.value).cmp(&(b.priority, &b.name.value)));
@@ -87,12 +84,20 @@ fn find(path: &Path, files: &mut BTreeSet<PathBuf>, folders: &mut BTreeSet<PathB
     Ok(())
 }
 
-fn read(file: &Path, policies: &mut Vec<Policy>, problems: &mut Problems) {
+fn read(file: &Path, today: Date, policies: &mut Vec<Policy>, problems: &mut Problems) {
     match std::fs::read_to_string(file) {
         Ok(text) => {
             let source = Arc::new(Source { path: file.to_owned(), text });
             for document in yaml::read(&source, problems) {
-                policies.extend(Policy::decode(&document, problems));
+                let before = problems.errors();
+                let Some(policy) = Policy::decode(&document, problems) else { continue };
+                check_rules(&policy, problems);
+                check_dates(&policy, today, problems);
+                // What is only used by a rule that is wrong is not unused.
+                if problems.errors() == before {
+                    check_use(&policy, problems);
+                }
+                policies.push(policy);
             }
         }
         Err(error) => {
@@ -101,10 +106,15 @@ fn read(file: &Path, policies: &mut Vec<Policy>, problems: &mut Problems) {
     }
 }
 
-fn check_policy(policy: &Policy, today: Date, problems: &mut Problems) {
-    let groups = || policy.groups.iter().map(|group| group.name.value.as_str());
-    let destinations = || policy.destinations.iter().map(|destination| destination.name.value.as_str());
-    let (mut used_groups, mut used_destinations) = (BTreeSet::new(), BTreeSet::new());
+fn group_names(policy: &Policy) -> impl Iterator<Item = &Placed<String>> {
+    policy.groups.iter().map(|group| &group.name)
+}
+
+fn destination_names(policy: &Policy) -> impl Iterator<Item = &Placed<String>> {
+    policy.destinations.iter().map(|destination| &destination.name)
+}
+
+fn check_rules(policy: &Policy, problems: &mut Problems) {
     for (index, rule) in policy.rules.iter().enumerate() {
         if let Some(first) = policy.rules[..index].iter().find(|first| first.id.value == rule.id.value) {
             problems
@@ -113,22 +123,28 @@ fn check_policy(policy: &Policy, today: Date, problems: &mut Problems) {
                 .hint("counters and reports go by it: give each rule its own");
         }
         for from in &rule.from {
-            check_defined(from, "group", "devices", &["all", "unknown"], groups(), problems);
-            used_groups.insert(from.value.as_str());
+            check_defined(from, "group", "devices", &["all", "unknown"], group_names(policy), problems);
         }
         for to in &rule.to {
-            check_defined(to, "destination", "destinations", &["any"], destinations(), problems);
-            used_destinations.insert(to.value.as_str());
+            check_defined(to, "destination", "destinations", &["any"], destination_names(policy), problems);
         }
     }
-    for group in policy.groups.iter().filter(|group| !used_groups.contains(group.name.value.as_str())) {
-        let Placed { place, value } = &group.name;
+}
+
+fn check_use(policy: &Policy, problems: &mut Problems) {
+    let used = |uses: fn(&Rule) -> &Vec<Placed<String>>| -> BTreeSet<&str> {
+        policy.rules.iter().flat_map(uses).map(|name| name.value.as_str()).collect()
+    };
+    let (groups, destinations) = (used(|rule| &rule.from), used(|rule| &rule.to));
+    for Placed { place, value } in group_names(policy).filter(|name| !groups.contains(name.value.as_str())) {
         problems.warning(place, format!("no rule uses the group `{value}`")).hint("name it in a rule's `from`, or remove it");
     }
-    for destination in policy.destinations.iter().filter(|destination| !used_destinations.contains(destination.name.value.as_str())) {
-        let Placed { place, value } = &destination.name;
+    for Placed { place, value } in destination_names(policy).filter(|name| !destinations.contains(name.value.as_str())) {
         problems.warning(place, format!("no rule uses the destination `{value}`")).hint("name it in a rule's `to`, or remove it");
     }
+}
+
+fn check_dates(policy: &Policy, today: Date, problems: &mut Problems) {
     if let Some(expires) = policy.expires.as_ref().filter(|expires| expires.value < today) {
         problems
             .warning(&expires.place, format!("the policy `{}` expired on {} and is still enforced", policy.name.value, expires.value))
@@ -149,10 +165,10 @@ fn check_defined<'a>(
     what: &str,
     section: &str,
     built_in: &[&'a str],
-    defined: impl Iterator<Item = &'a str>,
+    defined: impl Iterator<Item = &'a Placed<String>>,
     problems: &mut Problems,
 ) {
-    let possible: Vec<&str> = built_in.iter().copied().chain(defined).collect();
+    let possible: Vec<&str> = built_in.iter().copied().chain(defined.map(|name| name.value.as_str())).collect();
     if !possible.contains(&name.value.as_str()) {
         let hint = format!("{} (a {what} is defined under `spec.{section}`)", suggest(&name.value, possible));
         problems.error(&name.place, format!("the {what} `{}` is not defined", name.value)).hint(hint);

@@ -124,7 +124,7 @@ pub struct Rule {
     pub report: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DeviceSelector {
     All,
     /// In no group of any policy that is not built in.
@@ -132,7 +132,7 @@ pub enum DeviceSelector {
     Group(GroupId),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RemoteSelector {
     Any,
     Destination(DestinationId),

@@ -207,12 +207,13 @@ impl Problems {
         self.0.len() - self.errors()
     }
 
-    /// In the order of a reader: by file, then by line.
+    /// In the order of a reader: by file, then by line. What is reported twice, for an alias, stays once.
     pub fn sort(&mut self) {
         self.0.sort_by(|a, b| {
             let key = |problem: &Problem| (problem.place.source.path.clone(), problem.place.line, problem.place.column);
             key(a).cmp(&key(b))
         });
+        self.0.dedup();
     }
 }
 

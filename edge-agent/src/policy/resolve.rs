@@ -13,9 +13,11 @@ use super::model::{
     Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
     RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
 };
+use super::overlap;
 use super::problem::{Place, Problems, nearest, suggest};
 use super::schema::{self, Expression, Placed, Policy};
 use super::service::Service;
+use super::summary::Summary;
 use crate::config::AlwaysAllow;
 use crate::sources::Sources;
 use crate::sources::file::{Provenance, SourceError};
@@ -29,6 +31,12 @@ pub struct Resolution {
     pub warnings: Problems,
     /// The data files that it was made of.
     pub sources: Vec<Provenance>,
+}
+
+impl Resolution {
+    pub fn summary(&self) -> Summary {
+        Summary::of(&self.resolved)
+    }
 }
 
 /// A test of the policy with this name.
@@ -77,7 +85,11 @@ pub fn resolve(
         .flat_map(|policy| policy.tests.into_iter().map(move |test| ResolvedTest { policy: policy.name.value.clone(), test }))
         .collect();
     resolver.check_tests(&tests);
-    let Resolver { sources, mut problems, resolved, .. } = resolver;
+    let Resolver { sources, mut problems, resolved, places, .. } = resolver;
+    // A set with errors is not whole: what would never match in it may well match in the corrected one.
+    if problems.errors() == 0 {
+        overlap::check(&resolved, &places, &mut problems);
+    }
     problems.sort();
     if problems.errors() > 0 {
         return Err(problems);

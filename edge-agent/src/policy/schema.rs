@@ -110,8 +110,8 @@ impl Policy {
             references: list(metadata.get("references")).filter_map(|node| reference(node, problems)).collect(),
             mode: if spec.get("mode").and_then(Node::text) == Some("monitor") { Mode::Monitor } else { Mode::Enforce },
             priority: spec.get("priority").and_then(Node::integer).unwrap_or(100),
-            groups: entries(spec.get("devices")).filter_map(|entry| group(entry, problems)).collect(),
-            destinations: entries(spec.get("destinations")).filter_map(|entry| destination(entry, problems)).collect(),
+            groups: entries(spec.get("devices")).map(|entry| group(entry, problems)).collect(),
+            destinations: entries(spec.get("destinations")).map(|entry| destination(entry, problems)).collect(),
             rules: list(spec.get("rules")).filter_map(|node| rule(node, problems)).collect(),
             tests: list(spec.get("tests")).filter_map(|node| decode_test(node, problems)).collect(),
         })
@@ -177,9 +177,10 @@ fn reference(node: &Node, problems: &mut Problems) -> Option<Reference> {
     })
 }
 
-fn group(entry: &Entry, problems: &mut Problems) -> Option<Group> {
+fn group(entry: &Entry, problems: &mut Problems) -> Group {
     let name = own_name(entry, &["all", "unknown"], problems);
-    Some(Group { name, when: expression(&entry.value, problems)? })
+    // A group that is wrong is still defined, so that the rules that name it are not wrong too.
+    Group { name, when: expression(&entry.value, problems).unwrap_or(Expression::Any(Vec::new())) }
 }
 
 fn expression(node: &Node, problems: &mut Problems) -> Option<Expression> {
@@ -195,7 +196,7 @@ fn expression(node: &Node, problems: &mut Problems) -> Option<Expression> {
     }
 }
 
-fn destination(entry: &Entry, problems: &mut Problems) -> Option<Destination> {
+fn destination(entry: &Entry, problems: &mut Problems) -> Destination {
     let node = &entry.value;
     let name = own_name(entry, &["any"], problems);
     let named = ["prefixes", "prefix_lists", "countries"].iter().any(|key| node.get(key).is_some_and(|list| !list.items().is_empty()));
@@ -206,7 +207,7 @@ fn destination(entry: &Entry, problems: &mut Problems) -> Option<Destination> {
             .hint("name at least one of prefixes, prefix lists or countries, or remove it");
     }
     let folder = entry.place.path().parent().map(PathBuf::from).unwrap_or_default();
-    Some(Destination {
+    Destination {
         name,
         prefixes: list(node.get("prefixes")).filter_map(|node| parsed(node, problems)).map(|range| range.value).collect(),
         prefix_lists: texts(list(node.get("prefix_lists")))
@@ -214,7 +215,7 @@ fn destination(entry: &Entry, problems: &mut Problems) -> Option<Destination> {
             .map(|Placed { place, value }| Placed { place, value: folder.join(value) })
             .collect(),
         countries: texts(list(node.get("countries"))),
-    })
+    }
 }
 
 fn rule(node: &Node, problems: &mut Problems) -> Option<Rule> {

@@ -8,6 +8,8 @@ pub enum Shape {
     Text(Text),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One of the first words; the others are of the design, and come with a later version.
+    WordOrLater(&'static [&'static str], &'static [&'static str]),
     /// A number from the first to the last, both included.
     Integer(i64, i64),
     /// The value or `null`.
@@ -61,11 +63,20 @@ impl Shape {
         match (self, &node.value) {
             (Self::Text(_), Value::Text(_)) | (Self::OrNull(_), Value::Null) => {}
             (Self::Text(_), Value::Bool(_) | Value::Integer(_) | Value::Float(_)) => {
-                problems.error(&node.place, self.mismatch(node)).hint("put it in quotes if it is meant as it is written");
+                let hint = format!("{}; put it in quotes if it is meant as it is written", self.advice());
+                problems.error(&node.place, self.mismatch(node)).hint(hint);
             }
             (Self::Word(words), Value::Text(text)) => {
                 if !words.contains(&text.as_str()) {
-                    problems.error(&node.place, self.mismatch_text(text)).hint(suggest(text, words.iter().copied()));
+                    problems.error(&node.place, format!("`{text}` is not possible here")).hint(suggest(text, words.iter().copied()));
+                }
+            }
+            (Self::WordOrLater(words, later), Value::Text(text)) => {
+                if later.contains(&text.as_str()) {
+                    let hint = format!("possible here: {}", ticked(words.iter().copied()));
+                    problems.error(&node.place, format!("`{text}` is not supported by this version")).hint(hint);
+                } else {
+                    Self::Word(words).check(node, problems);
                 }
             }
             (Self::Integer(first, last), Value::Integer(number)) => {
@@ -92,14 +103,10 @@ impl Shape {
         format!("{} is expected here, this is {}", self.what(), node.kind())
     }
 
-    fn mismatch_text(&self, text: &str) -> String {
-        format!("`{text}` is not possible here")
-    }
-
     fn what(&self) -> String {
         match self {
             Self::Text(text) => text.what.to_owned(),
-            Self::Word(_) => "a word".to_owned(),
+            Self::Word(_) | Self::WordOrLater(..) => "a word".to_owned(),
             Self::Integer(..) => "a number".to_owned(),
             Self::OrNull(inner) => inner.what(),
             Self::List(..) => "a list".to_owned(),
@@ -111,7 +118,7 @@ impl Shape {
     fn advice(&self) -> String {
         match self {
             Self::Text(text) => format!("such as `{}`", text.example),
-            Self::Word(words) => format!("one of: {}", ticked(words.iter().copied())),
+            Self::Word(words) | Self::WordOrLater(words, _) => format!("one of: {}", ticked(words.iter().copied())),
             Self::Integer(first, last) => format!("from {first} to {last}"),
             Self::OrNull(inner) | Self::OneOrMany(inner) => inner.advice(),
             Self::List(_, inner) => match inner {
@@ -155,7 +162,7 @@ impl Object {
         }
         if self.choice && node.entries().len() != 1 {
             problems
-                .error(&node.place, format!("exactly one key is expected here, these are {}", node.entries().len()))
+                .error(&node.place, format!("exactly one key is expected here, this map has {}", node.entries().len()))
                 .hint(format!("one of {}; `any` and `all` combine several", ticked(names())));
         }
     }

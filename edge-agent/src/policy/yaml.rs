@@ -115,7 +115,9 @@ pub fn read(source: &Arc<Source>, problems: &mut Problems) -> Vec<Node> {
             Err(error) => {
                 let mark = error.marker();
                 let place = Place { source: source.clone(), line: mark.line(), column: mark.col() + 1, width: 1, key: String::new() };
-                reader.problems.error(&place, format!("not valid YAML: {}", error.info()));
+                reader.problems.error(&place, format!("not valid YAML: {}", error.info())).hint(
+                    "look here or before for a bracket or quote that is missing, a tab, or a line that is not aligned with its neighbours",
+                );
                 Err(Stop)
             }
         };
@@ -232,7 +234,8 @@ impl Reader<'_> {
         self.node(Node { place, value }, anchor)
     }
 
-    fn key(&mut self, text: &str, plain: bool, place: Place) {
+    fn key(&mut self, text: &str, plain: bool, mut place: Place) {
+        place.key = if place.key.is_empty() { text.to_owned() } else { format!("{}.{text}", place.key) };
         if let Some(Open { content: Content::Map { key, .. }, .. }) = self.stack.last_mut() {
             *key = Some((text.to_owned(), place, plain && text == "<<"));
         }
@@ -294,7 +297,7 @@ impl Reader<'_> {
         Place { source: self.source.clone(), line, column, width: width.max(1), key: self.key_path() }
     }
 
-    /// The keys that lead to the node that begins now. A key itself has its map's path and its own name.
+    /// The keys that lead to the node that begins now; for a key those of its map.
     fn key_path(&self) -> String {
         let Some(open) = self.stack.last() else { return String::new() };
         match &open.content {

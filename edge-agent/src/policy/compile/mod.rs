@@ -222,7 +222,7 @@ fn services(set: &Resolved) -> Result<(Box<Services>, Vec<Row>), CompileError> {
 }
 
 /// Places of the service table that a match covers.
-fn service_slots(wanted: ServiceMatch) -> Ranges<u32> {
+pub(super) fn service_slots(wanted: ServiceMatch) -> Ranges<u32> {
     let span = |first: usize, last: usize| (first as u32, last as u32);
     let other = |number: u8| span(service::PROTOCOL + usize::from(number), service::PROTOCOL + usize::from(number));
     Ranges::new(match wanted {

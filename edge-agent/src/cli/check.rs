@@ -1,0 +1,77 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use edge_agent::config::AgentConfig;
+use edge_agent::policy::load::{load, today};
+use edge_agent::policy::problem::Problems;
+use edge_agent::policy::resolve::resolve;
+use edge_agent::sources::Sources;
+
+/// Check policies and print all that is wrong in them
+///
+/// Exits with 1 if there is an error. Warnings alone do not keep policies from being loaded.
+#[derive(Args)]
+pub struct Check {
+    /// Policy files, or folders of them [default: the folder that agent.yaml names]
+    paths: Vec<PathBuf>,
+    /// One JSON object a line: each problem, then a summary.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub fn run(self, config: &Path) -> anyhow::Result<ExitCode> {
+        let Self { paths, json } = self;
+        let config = match read_config(config, !paths.is_empty()) {
+            Ok(config) => config,
+            Err(problems) => {
+                print(&problems, json)?;
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        let paths = if paths.is_empty() { vec![config.policies.clone()] } else { paths };
+        let loaded = load(&paths, today());
+        let mut sources = Sources::new(config.sources);
+        // Which addresses are the gateway's own changes no check.
+        let result = resolve(loaded, &config.always_allow, &[], &mut sources);
+        let (problems, summary) = match &result {
+            Ok(resolution) => (&resolution.warnings, Some(resolution.summary())),
+            Err(problems) => (problems, None),
+        };
+        print(problems, json)?;
+        let mut out = std::io::stdout().lock();
+        let (errors, warnings) = (problems.errors(), problems.warnings());
+        if json {
+            writeln!(out, "{}", serde_json::json!({"summary": {"errors": errors, "warnings": warnings, "set": summary}}))?;
+        } else {
+            match summary {
+                Some(summary) => writeln!(out, "{summary}; {}", count(warnings, "warning"))?,
+                None => writeln!(out, "{}, {}; nothing would be loaded", count(errors, "error"), count(warnings, "warning"))?,
+            }
+        }
+        Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Policies can be checked where no agent is configured: `optional` takes the defaults if the file does not exist.
+fn read_config(path: &Path, optional: bool) -> Result<AgentConfig, Problems> {
+    if optional && !path.exists() { Ok(AgentConfig::default()) } else { AgentConfig::read(path) }
+}
+
+fn print(problems: &Problems, json: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for problem in problems.iter() {
+        if json {
+            writeln!(out, "{}", problem.json())?;
+        } else {
+            writeln!(out, "{problem}")?;
+        }
+    }
+    Ok(())
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,273 @@
+//! Rules that never match, and rules that contradict each other.
+//!
+//! A rule is a product of three sets: devices, remotes, services. So one rule hides another when each of its sets covers the
+//! other's, and two rules meet when they have something in common in all three.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use edge_ebpf::abi::service;
+
+use super::compile::service_slots;
+use super::model::{Action, AddressSet, DeviceSelector, Expr, Number, Ranges, RemoteSelector, Resolved, Rule, Signal};
+use super::problem::{Place, Problems};
+use super::sets::{LAST_MAC, covers, first_common, intersection, other_macs};
+
+/// Warns of rules that can never match and of pass rules that meet drop or reject rules without a clear order. `places` are those
+/// of the rules; the agent's own have none.
+///
+/// An earlier rule that is wholly inside a later one is an exception from it and no contradiction, as long as the order was chosen:
+/// by the place in the policy, or by different priorities. Between policies of one priority only their names order them.
+pub fn check(resolved: &Resolved, places: &[Option<Place>], problems: &mut Problems) {
+    let mut boxes = Boxes::new(resolved);
+    let mut hidden = vec![false; resolved.rules.len()];
+    for (later, rule) in resolved.rules.iter().enumerate() {
+        let Some(Some(place)) = places.get(later) else { continue };
+        if let Some(what) = boxes.empty(later) {
+            problems
+                .warning(place, format!("the rule `{}` can never match: its {what} are none", rule.id))
+                .hint(format!("widen its {what}, or remove it"));
+            hidden[later] = true;
+            continue;
+        }
+        let hides = |earlier: &usize| !hidden[*earlier] && !resolved.rules[*earlier].monitored;
+        if let Some(earlier) = (0..later).filter(hides).find(|earlier| boxes.covers(*earlier, later)) {
+            hidden[later] = true;
+            let first = name(resolved, &resolved.rules[earlier]);
+            let problem = problems.warning(place, format!("the rule `{}` can never match: `{first}` takes all its packets", rule.id));
+            problem.hint(if resolved.policies[resolved.rules[earlier].policy.index()].built_in {
+                "remove it: what is always allowed goes before every policy"
+            } else if resolved.rules[earlier].policy == rule.policy {
+                "put it before that rule, or remove it"
+            } else {
+                "give its policy a lower priority number than that rule's, or remove it"
+            });
+            if let Some(other) = &places[earlier] {
+                problem.related(other, format!("`{first}` is here, and is asked first"));
+            }
+        }
+    }
+    for later in 0..resolved.rules.len() {
+        for earlier in 0..later {
+            if !hidden[earlier] && !hidden[later] {
+                check_contradiction(resolved, &mut boxes, places, (earlier, later), problems);
+            }
+        }
+    }
+}
+
+fn check_contradiction(
+    resolved: &Resolved,
+    boxes: &mut Boxes,
+    places: &[Option<Place>],
+    (earlier, later): (usize, usize),
+    problems: &mut Problems,
+) {
+    let (first, second) = (&resolved.rules[earlier], &resolved.rules[later]);
+    let (first_policy, second_policy) = (&resolved.policies[first.policy.index()], &resolved.policies[second.policy.index()]);
+    let opposed = (first.action == Action::Pass) != (second.action == Action::Pass);
+    let ordered = first.policy == second.policy || first_policy.priority != second_policy.priority;
+    if !opposed || first.monitored || second.monitored || first_policy.built_in || (ordered && boxes.covers(later, earlier)) {
+        return;
+    }
+    let (Some(packet), Some(Some(place)), Some(Some(other))) = (boxes.common(earlier, later), places.get(later), places.get(earlier))
+    else {
+        return;
+    };
+    let message = format!(
+        "the rule `{}` would {} what `{}` {}: {packet}",
+        second.id,
+        second.action.name(),
+        name(resolved, first),
+        match first.action {
+            Action::Pass => "passes",
+            Action::Drop => "drops",
+            Action::Reject => "rejects",
+            Action::Monitor => "only counts",
+        }
+    );
+    let hint = if ordered {
+        "the first one decides; narrow one of them so that they do not meet, or so that the first lies inside the second"
+    } else {
+        "the first one decides only because its policy's name sorts first: give the two policies different priorities"
+    };
+    problems.warning(place, message).related(other, "which is asked first").hint(hint);
+}
+
+/// `policy/rule`, as tests and reports name it.
+fn name(resolved: &Resolved, rule: &Rule) -> String {
+    format!("{}/{}", resolved.policies[rule.policy.index()].name, rule.id)
+}
+
+/// The three sets of each rule. Equal selectors share one set, and each pair of sets is compared once.
+struct Boxes {
+    devices: Dimension<Ranges<u64>>,
+    remotes: Dimension<AddressSet>,
+    services: Dimension<Ranges<u32>>,
+}
+
+impl Boxes {
+    fn new(resolved: &Resolved) -> Self {
+        let Resolved { policies, signals, groups, destinations, rules } = resolved;
+        let groups_macs: Vec<Ranges<u64>> = groups.iter().map(|group| macs(&group.when, signals)).collect();
+        let known = groups.iter().zip(&groups_macs).filter(|(group, _)| !policies[group.policy.index()].built_in);
+        let unknown = other_macs(&union(known.map(|(_, macs)| macs)));
+        let device_set = |from: &Vec<DeviceSelector>| {
+            union(from.iter().map(|selector| match selector {
+                DeviceSelector::All => Ranges::new(vec![(0, LAST_MAC)]),
+                DeviceSelector::Unknown => unknown.clone(),
+                DeviceSelector::Group(group) => groups_macs[group.index()].clone(),
+            }))
+        };
+        let remote_set = |to: &Vec<RemoteSelector>| {
+            let (mut v4, mut v6) = (Vec::new(), Vec::new());
+            for selector in to {
+                match selector {
+                    RemoteSelector::Any => {
+                        v4.push((0, u32::MAX));
+                        v6.push((0, u128::MAX));
+                    }
+                    RemoteSelector::Destination(destination) => {
+                        for set in &destinations[destination.index()].sets {
+                            v4.extend(set.v4.iter().copied());
+                            v6.extend(set.v6.iter().copied());
+                        }
+                    }
+                }
+            }
+            AddressSet { v4: Ranges::new(v4), v6: Ranges::new(v6) }
+        };
+        Self {
+            devices: Dimension::new(rules.iter().map(|rule| &rule.from), device_set),
+            remotes: Dimension::new(rules.iter().map(|rule| &rule.to), remote_set),
+            services: Dimension::new(rules.iter().map(|rule| &rule.services), |matches| {
+                union(matches.iter().map(|service| service_slots(*service)))
+            }),
+        }
+    }
+
+    /// The dimension in which a rule holds nothing.
+    fn empty(&self, rule: usize) -> Option<&'static str> {
+        let Self { devices, remotes, services } = self;
+        if devices.of(rule).is_empty() {
+            Some("devices")
+        } else if *remotes.of(rule) == AddressSet::default() {
+            Some("destinations")
+        } else {
+            services.of(rule).is_empty().then_some("services")
+        }
+    }
+
+    fn covers(&mut self, outer: usize, inner: usize) -> bool {
+        let Self { devices, remotes, services } = self;
+        services.compare(outer, inner).covers && devices.compare(outer, inner).covers && remotes.compare(outer, inner).covers
+    }
+
+    /// A packet that both rules match.
+    fn common(&mut self, a: usize, b: usize) -> Option<String> {
+        let Self { devices, remotes, services } = self;
+        let service = services.compare(a, b).common?;
+        let [_, _, mac @ ..] = devices.compare(a, b).common?.to_be_bytes();
+        let remote = remotes.compare(a, b).common?;
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+        Some(format!("{} from {mac} to {remote}", service_name(service as usize)))
+    }
+}
+
+/// One of the three dimensions of all rules.
+struct Dimension<S: Set> {
+    sets: Vec<S>,
+    /// Which of the sets is a rule's.
+    set_of_rule: Vec<usize>,
+    compared: HashMap<(usize, usize), Comparison<S::Member>>,
+}
+
+#[derive(Clone, Copy)]
+struct Comparison<Member> {
+    /// The first set holds all of the second.
+    covers: bool,
+    /// The first that both hold.
+    common: Option<Member>,
+}
+
+impl<S: Set> Dimension<S> {
+    fn new<'a, Selector: Hash + Eq + 'a>(selectors: impl Iterator<Item = &'a Selector>, set: impl Fn(&Selector) -> S) -> Self {
+        let mut places: HashMap<&Selector, usize> = HashMap::new();
+        let mut sets = Vec::new();
+        let set_of_rule = selectors
+            .map(|selector| {
+                *places.entry(selector).or_insert_with(|| {
+                    sets.push(set(selector));
+                    sets.len() - 1
+                })
+            })
+            .collect();
+        Self { sets, set_of_rule, compared: HashMap::new() }
+    }
+
+    fn of(&self, rule: usize) -> &S {
+        &self.sets[self.set_of_rule[rule]]
+    }
+
+    fn compare(&mut self, a: usize, b: usize) -> Comparison<S::Member> {
+        let (a, b) = (self.set_of_rule[a], self.set_of_rule[b]);
+        let Self { sets, set_of_rule: _, compared } = self;
+        *compared.entry((a, b)).or_insert_with(|| Comparison { covers: sets[a].covers(&sets[b]), common: sets[a].common(&sets[b]) })
+    }
+}
+
+trait Set {
+    type Member: Copy;
+    fn covers(&self, inner: &Self) -> bool;
+    fn common(&self, other: &Self) -> Option<Self::Member>;
+}
+
+impl<T: Number> Set for Ranges<T> {
+    type Member = T;
+    fn covers(&self, inner: &Self) -> bool {
+        covers(self, inner)
+    }
+    fn common(&self, other: &Self) -> Option<T> {
+        first_common(self, other)
+    }
+}
+
+impl Set for AddressSet {
+    type Member = IpAddr;
+    fn covers(&self, inner: &Self) -> bool {
+        covers(&self.v4, &inner.v4) && covers(&self.v6, &inner.v6)
+    }
+    fn common(&self, other: &Self) -> Option<IpAddr> {
+        let v4 = || first_common(&self.v4, &other.v4).map(|address| Ipv4Addr::from_bits(address).into());
+        let v6 = || first_common(&self.v6, &other.v6).map(|address| Ipv6Addr::from_bits(address).into());
+        v4().or_else(v6)
+    }
+}
+
+/// A place of the service table as policies write it.
+fn service_name(slot: usize) -> String {
+    match slot {
+        service::TCP..service::UDP => format!("tcp/{}", slot - service::TCP),
+        service::UDP..service::ICMP => format!("udp/{}", slot - service::UDP),
+        service::ICMP..service::ICMPV6 => format!("icmp/{}", slot - service::ICMP),
+        service::ICMPV6..service::PROTOCOL => format!("icmpv6/{}", slot - service::ICMPV6),
+        _ => format!("ip/{}", slot - service::PROTOCOL),
+    }
+}
+
+fn macs(expression: &Expr, signals: &[Signal]) -> Ranges<u64> {
+    match expression {
+        Expr::Signal(signal) => match &signals[signal.index()] {
+            Signal::Mac(ranges) => (**ranges).clone(),
+        },
+        Expr::Any(parts) => union(parts.iter().map(|part| macs(part, signals))),
+        Expr::All(parts) => parts.iter().fold(Ranges::new(vec![(0, LAST_MAC)]), |common, part| intersection(&common, &macs(part, signals))),
+        Expr::Not(part) => other_macs(&macs(part, signals)),
+    }
+}
+
+fn union<T: Number>(sets: impl Iterator<Item = impl Borrow<Ranges<T>>>) -> Ranges<T> {
+    Ranges::new(sets.flat_map(|set| set.borrow().iter().copied().collect::<Vec<_>>()).collect())
+}
