@@ -9,7 +9,7 @@ use aya::maps::{Array, MapData};
 use edge_agent::dataplane::error::Error;
 use edge_agent::dataplane::pod::Value;
 use edge_agent::dataplane::snapshot::{Role, XdpMode};
-use edge_agent::dataplane::{Dataplane, Settings, WantedInterface, WantedMode};
+use edge_agent::dataplane::{Dataplane, Settings, Swapped, WantedInterface, WantedMode};
 use edge_agent::policy::model::Action;
 use edge_ebpf::abi::{OnUninspectable, Reason, SCHEMA, STAMP_MAGIC, Stamp};
 use namespace::{Namespace, ip, privileged};
@@ -23,6 +23,12 @@ fn settings(namespace: &Namespace, interfaces: &[(&str, Role, WantedMode)]) -> S
         on_uninspectable: [OnUninspectable::Drop; Reason::ALL.len()],
         report_limit: 100,
     }
+}
+
+/// Puts one rule for everything in force, with the settings that the dataplane was opened with.
+fn swap(dataplane: &mut Dataplane, namespace: &Namespace, policy: &str, action: Action) -> Result<Swapped, Error> {
+    let settings = dataplane.settings().clone();
+    dataplane.swap(&all(policy, action), &settings, &namespace.interfaces())
 }
 
 fn mode(dataplane: &mut Dataplane, namespace: &Namespace, interface: &str) -> Option<XdpMode> {
@@ -43,13 +49,13 @@ fn a_generation_is_attached_and_the_next_one_replaces_it_on_the_same_link() {
     let mut dataplane = Dataplane::open(settings(&namespace, &wanted)).expect("opens");
     assert!(dataplane.observe(&namespace.interfaces()).expect("observes"), "interfaces without a program are to be attached to");
 
-    let swapped = dataplane.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    let swapped = swap(&mut dataplane, &namespace, "p", Action::Drop).expect("swaps");
     assert_eq!((swapped.generation, swapped.attached.len(), swapped.missing.len()), (1, 2, 0));
     assert_eq!(mode(&mut dataplane, &namespace, "lan.7"), Some(XdpMode::Native));
     let (inside, outside) = (namespace.program("lan.7"), namespace.program("wan"));
     assert!(inside.is_some() && outside.is_some() && inside != outside, "each role has its own program");
 
-    let swapped = dataplane.swap(&all("p", Action::Pass), &namespace.interfaces()).expect("swaps");
+    let swapped = swap(&mut dataplane, &namespace, "p", Action::Pass).expect("swaps");
     assert_eq!((swapped.generation, swapped.attached.len()), (2, 0));
     assert!(namespace.program("lan.7").is_some_and(|program| Some(program) != inside));
     assert!(!dataplane.observe(&namespace.interfaces()).expect("observes") && dataplane.complete());
@@ -64,7 +70,7 @@ fn a_dead_agent_leaves_its_generation_and_the_next_agent_goes_on_from_it() {
     namespace.veth("lan", "device");
     let wanted = [("lan", Role::Inside, WantedMode::Native)];
     let mut first = Dataplane::open(settings(&namespace, &wanted)).expect("opens");
-    first.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    swap(&mut first, &namespace, "p", Action::Drop).expect("swaps");
     assert!(matches!(Dataplane::open(settings(&namespace, &wanted)), Err(Error::Locked { .. })), "two agents cannot serve the same pins");
     let program = namespace.program("lan");
     drop(first);
@@ -76,7 +82,7 @@ fn a_dead_agent_leaves_its_generation_and_the_next_agent_goes_on_from_it() {
     assert_eq!(mode(&mut second, &namespace, "lan"), Some(XdpMode::Native));
     let rules = second.snapshot().expect("the maps are read").rules;
     assert_eq!(rules.iter().map(|rule| (rule.rule.as_str(), rule.active)).collect::<Vec<_>>(), [("all", true)]);
-    let swapped = second.swap(&all("q", Action::Drop), &namespace.interfaces()).expect("swaps");
+    let swapped = swap(&mut second, &namespace, "q", Action::Drop).expect("swaps");
     assert_eq!((swapped.generation, swapped.attached.len()), (2, 0));
     let rules = second.snapshot().expect("the maps are read").rules;
     let seen: Vec<_> = rules.iter().map(|rule| (rule.policy.as_str(), rule.active)).collect();
@@ -99,12 +105,12 @@ fn another_tools_program_is_refused_by_name_and_stays() {
     let (namespace, wanted) = (Namespace::enter(), [("lan", Role::Inside, WantedMode::Native)]);
     namespace.veth("lan", "device");
     let mut owner = Dataplane::open(settings(&namespace, &wanted)).expect("opens");
-    owner.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    swap(&mut owner, &namespace, "p", Action::Drop).expect("swaps");
     let program = namespace.program("lan").expect("a program");
 
     let pins = namespace.pins().root().join("other");
     let mut other = Dataplane::open(Settings { pins: pins.clone(), ..settings(&namespace, &wanted) }).expect("opens");
-    let error = other.swap(&all("p", Action::Pass), &namespace.interfaces()).expect_err("the interface is taken").to_string();
+    let error = swap(&mut other, &namespace, "p", Action::Pass).expect_err("the interface is taken").to_string();
     assert!(error.contains("lan") && error.contains("edge_inside") && error.contains(&format!("id {program}, native")), "{error}");
     assert_eq!(namespace.program("lan"), Some(program));
     other.detach().expect("removes its pins");
@@ -120,20 +126,20 @@ fn an_interface_that_cannot_be_attached_to_leaves_all_others_as_they_were() {
     namespace.veth("lan", "device");
     let lan = ("lan", Role::Inside, WantedMode::Native);
     let mut dataplane = Dataplane::open(settings(&namespace, &[lan])).expect("opens");
-    dataplane.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    swap(&mut dataplane, &namespace, "p", Action::Drop).expect("swaps");
     let program = namespace.program("lan");
     drop(dataplane);
 
     // The loopback device has no XDP in its driver.
     let mut strict = Dataplane::open(settings(&namespace, &[lan, ("lo", Role::Inside, WantedMode::Native)])).expect("opens");
-    let error = strict.swap(&all("p", Action::Pass), &namespace.interfaces()).expect_err("no native XDP").to_string();
+    let error = swap(&mut strict, &namespace, "p", Action::Pass).expect_err("no native XDP").to_string();
     assert!(error.contains("driver of lo") && error.contains("native_or_generic"), "{error}");
     assert_eq!((namespace.program("lan"), strict.generation()), (program, 1));
     assert_eq!(namespace.program("lo"), None);
     drop(strict);
 
     let mut lenient = Dataplane::open(settings(&namespace, &[lan, ("lo", Role::Inside, WantedMode::NativeOrGeneric)])).expect("opens");
-    lenient.swap(&all("p", Action::Pass), &namespace.interfaces()).expect("falls back");
+    swap(&mut lenient, &namespace, "p", Action::Pass).expect("falls back");
     assert_eq!(mode(&mut lenient, &namespace, "lo"), Some(XdpMode::Generic));
     assert_eq!(mode(&mut lenient, &namespace, "lan"), Some(XdpMode::Native));
 }
@@ -146,18 +152,18 @@ fn an_interface_that_comes_back_is_attached_to_anew() {
     let namespace = Namespace::enter();
     namespace.veth("lan", "device");
     let mut dataplane = Dataplane::open(settings(&namespace, &[("lan", Role::Inside, WantedMode::Native)])).expect("opens");
-    dataplane.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    swap(&mut dataplane, &namespace, "p", Action::Drop).expect("swaps");
 
     ip(&["link", "delete", "lan"]);
     assert!(!dataplane.observe(&namespace.interfaces()).expect("observes"), "there is nothing to attach to");
     assert!(!dataplane.complete());
-    let swapped = dataplane.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps without it");
+    let swapped = swap(&mut dataplane, &namespace, "p", Action::Drop).expect("swaps without it");
     assert_eq!(swapped.missing, ["lan"]);
     assert!(namespace.pins().links().expect("the pins are listed").is_empty(), "the dead link's pin is removed");
 
     namespace.veth("lan", "device");
     assert!(dataplane.observe(&namespace.interfaces()).expect("observes"));
-    let swapped = dataplane.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    let swapped = swap(&mut dataplane, &namespace, "p", Action::Drop).expect("swaps");
     assert_eq!(swapped.attached, ["lan"]);
     assert!(namespace.program("lan").is_some());
 }
@@ -172,13 +178,13 @@ fn swapped_names_and_dropped_interfaces_move_no_link() {
     namespace.veth("lan-b", "device-b");
     let wanted = [("lan-a", Role::Inside, WantedMode::Native), ("lan-b", Role::Outside, WantedMode::Native)];
     let mut dataplane = Dataplane::open(settings(&namespace, &wanted)).expect("opens");
-    dataplane.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    swap(&mut dataplane, &namespace, "p", Action::Drop).expect("swaps");
 
     for (from, to) in [("lan-a", "aside"), ("lan-b", "lan-a"), ("aside", "lan-b")] {
         ip(&["link", "set", from, "down"]);
         ip(&["link", "set", from, "name", to]);
     }
-    let swapped = dataplane.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    let swapped = swap(&mut dataplane, &namespace, "p", Action::Drop).expect("swaps");
     assert!(swapped.attached.is_empty() && swapped.missing.is_empty(), "{swapped:?}");
     assert!(!dataplane.observe(&namespace.interfaces()).expect("observes") && dataplane.complete());
     let names: Vec<_> = namespace.pins().links().expect("listed").iter().map(|link| link.file_name()).collect();
@@ -186,7 +192,7 @@ fn swapped_names_and_dropped_interfaces_move_no_link() {
     drop(dataplane);
 
     let mut fewer = Dataplane::open(settings(&namespace, &wanted[..1])).expect("opens");
-    fewer.swap(&all("p", Action::Drop), &namespace.interfaces()).expect("swaps");
+    swap(&mut fewer, &namespace, "p", Action::Drop).expect("swaps");
     assert_eq!(namespace.pins().links().expect("listed").len(), 1, "an interface that is not configured any more is let go");
 }
 

@@ -4,9 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use edge_agent::config::AgentConfig;
 
 mod check;
+mod detach;
+mod reload;
+mod run;
 mod schema;
+mod status;
 
 /// Keeps devices from destinations, in the kernel, by policies in YAML.
 #[derive(Parser)]
@@ -23,16 +28,32 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Check),
+    Detach(detach::Detach),
+    Reload(reload::Reload),
+    Run(run::Run),
     Schema(schema::Schema),
+    Status(status::Status),
 }
 
 impl Command {
     fn run(self, config: &Path) -> anyhow::Result<ExitCode> {
         match self {
             Self::Check(command) => command.run(config),
+            Self::Detach(command) => command.run(config),
+            Self::Reload(command) => command.run(config),
+            Self::Run(command) => command.run(config),
             Self::Schema(command) => command.run(config),
+            Self::Status(command) => command.run(config),
         }
     }
+}
+
+/// For commands that must work with a broken configuration: they only need to know where the agent and its pins are.
+fn config_or_default(path: &Path) -> AgentConfig {
+    AgentConfig::read(path).unwrap_or_else(|problems| {
+        eprintln!("{problems}edge-agent: going on with the default places of pins and control socket");
+        AgentConfig::default()
+    })
 }
 
 /// Runs the command that the arguments name. An error of the command itself is printed and gives 2; what it looked for and did not

@@ -67,6 +67,14 @@ pub fn apply(plan: &Plan, wanted: &[WantedInterface], pins: &Pins, new: &mut Obj
             }
         }
     }
+    if let Err(error) = settle(plan, pins, attached) {
+        tracing::error!(%error, "the new generation is in force, but not every pin is where it belongs");
+    }
+    Ok(())
+}
+
+/// Puts the pins in order, once every link holds its program. An interface whose link cannot be pinned is let go, which is seen.
+fn settle(plan: &Plan, pins: &Pins, attached: Vec<(FdLink, &Target)>) -> Result<(), Error> {
     for name in &plan.remove {
         remove(pins, name)?;
     }

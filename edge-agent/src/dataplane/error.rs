@@ -44,7 +44,7 @@ pub enum Error {
 
     #[error(
         "the driver of {interface} does not take the program natively ({reason}); \
-         allow `xdp: native_or_generic` for it in agent.yaml (slower), or use an interface with native XDP"
+         set `xdp: {{mode: native_or_generic}}` in agent.yaml (slower), or use an interface with native XDP"
     )]
     NoNative { interface: String, reason: String },
 

@@ -32,7 +32,7 @@ use interfaces::Interface;
 use object::{Constants, EVENTS, Object, REASONS, REPORT_BUDGET, Sharing};
 use pins::{LinkName, Lock, Pins};
 use pod::Value;
-use readout::View;
+use readout::{View, attached_mode};
 use snapshot::{Role, Snapshot, XdpMode};
 use tables::Sizes;
 
@@ -100,10 +100,7 @@ impl Dataplane {
         let lock = pins.open()?;
         let generation = pins.stamp()?.map_or(0, |stamp| stamp.generation);
         let counters = Counters::open(&pins)?;
-        let active = match pins.links()?.first() {
-            Some(link) => readout::slots_in_force(attach::link::facts(&pins.link(link))?)?,
-            None => HashSet::new(),
-        };
+        let active = readout::slots_in_force(&pins)?;
         let interfaces = settings.interfaces.iter().map(|wanted| (link_name(wanted), None)).collect();
         Ok(Self { settings, pins, _lock: lock, counters, generation, active, sizes: Sizes::default(), interfaces, object: None, epoch: 0 })
     }
@@ -117,18 +114,20 @@ impl Dataplane {
         self.generation
     }
 
-    /// Puts `compiled` in force on every configured interface among `interfaces`: those of this network namespace, as they are now.
+    /// Puts `compiled` in force on every interface that `settings` want among `interfaces`: those of this network namespace, as they
+    /// are now. The pins stay where they are.
     ///
     /// # Errors
-    /// Then the generation in force is what it was.
-    pub fn swap(&mut self, compiled: &Compiled, interfaces: &[Interface]) -> Result<Swapped, Error> {
-        let plan = Plan::new(&self.settings.interfaces, interfaces, &attach::pinned(&self.pins)?);
+    /// Then the generation in force, and the settings that it was made with, are what they were.
+    pub fn swap(&mut self, compiled: &Compiled, settings: &Settings, interfaces: &[Interface]) -> Result<Swapped, Error> {
+        check(settings)?;
+        let plan = Plan::new(&settings.interfaces, interfaces, &attach::pinned(&self.pins)?);
         attach::refuse_foreign(&plan, interfaces)?;
-        attach::warn_of_other_modes(&plan, &self.settings.interfaces, interfaces);
+        attach::warn_of_other_modes(&plan, &settings.interfaces, interfaces);
 
         let generation = self.generation.wrapping_add(1).max(1);
         let rule_slots = self.counters.rule_slots(compiled, &self.active)?;
-        let names: Vec<String> = self.settings.interfaces.iter().map(|interface| interface.name.clone()).collect();
+        let names: Vec<String> = settings.interfaces.iter().map(|interface| interface.name.clone()).collect();
         let interface_slots = self.counters.interface_slots(&names)?;
         let targets = plan.attach.iter().chain(plan.replace.iter().map(|(_, target)| target));
         let by_index: Vec<(u32, u8)> = targets
@@ -140,18 +139,22 @@ impl Dataplane {
         let twice = || Error::Twice { what: "the interface index of", name: names.join(", ") };
         let hash = InterfaceHash::new(&by_index).ok_or_else(twice)?;
 
-        let constants = Constants { generation, on_uninspectable: verdict_bytes(&self.settings.on_uninspectable), interfaces: &hash };
+        let constants = Constants { generation, on_uninspectable: verdict_bytes(&settings.on_uninspectable), interfaces: &hash };
         let mut object = Object::create(&constants, compiled, Sharing::Pinned(&self.pins))?;
         self.counters.commit(&rule_slots, &interface_slots)?;
         tables::fill(&mut object, compiled, &rule_slots.slots)?;
         object.load_programs()?;
-        attach::apply(&plan, &self.settings.interfaces, &self.pins, &mut object, self.object.as_mut())?;
+        attach::apply(&plan, &settings.interfaces, &self.pins, &mut object, self.object.as_mut())?;
 
         self.generation = generation;
+        self.settings.clone_from(settings);
         self.active = rule_slots.slots.into_iter().collect();
         self.sizes = Sizes::of(compiled);
+        let notes = object.pin_rules(&self.pins).and_then(|()| self.pins.write_generation(generation));
+        if let Err(error) = notes {
+            tracing::error!(%error, generation, "in force, but not noted beside the pins");
+        }
         self.object = Some(object);
-        self.pins.write_generation(generation)?;
         let Plan { attach, replace: _, remove: _, missing } = plan;
         Ok(Swapped { generation, missing, attached: attach.into_iter().map(|target| target.name.interface).collect() })
     }
@@ -220,7 +223,9 @@ impl Dataplane {
     }
 
     /// Stops enforcing and removes every pin. Returns the links there were.
-    pub fn detach(self) -> Result<Vec<String>, Error> {
+    pub fn detach(&mut self) -> Result<Vec<String>, Error> {
+        // Its programs hold the links open, and an open link stays attached without its pin.
+        self.object = None;
         self.pins.remove_locked()
     }
 }
@@ -240,11 +245,6 @@ fn check(settings: &Settings) -> Result<(), Error> {
 
 fn link_name(WantedInterface { name, role, mode: _ }: &WantedInterface) -> LinkName {
     LinkName { role: *role, interface: name.clone() }
-}
-
-fn attached_mode(interface: &Interface, links: &[attach::link::LinkFacts]) -> Option<XdpMode> {
-    let program = interface.xdp?;
-    links.iter().any(|link| link.index == interface.index && link.program == program.id).then_some(program.mode)
 }
 
 fn verdict_bytes(by_reason: &[OnUninspectable; Reason::ALL.len()]) -> [u8; REASONS] {

@@ -1,9 +1,11 @@
 //! The embedded BPF object, loaded for one generation: constants baked in, own tables, shared counters.
 
+use std::io;
+
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use edge_ebpf::abi::Reason;
+use edge_ebpf::abi::{Reason, RuleEntry};
 
 use super::error::Error;
 use super::interface_hash::InterfaceHash;
@@ -26,6 +28,8 @@ pub const EVENTS: &str = "EVENTS";
 pub const REPORT_BUDGET: &str = "REPORT_BUDGET";
 pub const REPORT_STATE: &str = "REPORT_STATE";
 pub const STAMP: &str = "STAMP";
+/// Each generation has its own; the one in force is pinned beside the shared maps.
+pub const RULES: &str = "RULES";
 pub const RULE_KEYS: &str = "RULE_KEYS";
 pub const INTERFACE_KEYS: &str = "INTERFACE_KEYS";
 
@@ -116,6 +120,13 @@ impl Object {
     /// The map `name` as an array that has a `V` for each CPU.
     pub fn per_cpu<V: Plain>(&self, name: &'static str) -> Result<PerCpuArray<&MapData, Value<V>>, Error> {
         self.ebpf.map(name).ok_or(Error::Missing { what: "map", name })?.try_into().map_err(Error::map("open", name))
+    }
+
+    /// Pins its rules in the place of the former generation's, for whoever wants to know what is in force.
+    pub fn pin_rules(&mut self, pins: &Pins) -> Result<(), Error> {
+        pins.replace_map(RULES, |path| {
+            self.array::<RuleEntry>(RULES)?.pin(path).map_err(|error| Error::io("pin", path)(io::Error::other(error)))
+        })
     }
 
     /// For the reader of the program's own log.

@@ -47,7 +47,8 @@ impl LinkName {
         format!("{}-{}", self.role.name(), self.interface.replace('.', ":"))
     }
 
-    fn parse(file_name: &str) -> Option<Self> {
+    /// The name behind a pin's file name.
+    pub fn parse(file_name: &str) -> Option<Self> {
         let (role, interface) = file_name.split_once('-')?;
         let role = Role::ALL.into_iter().find(|known| known.name() == role)?;
         Some(Self { role, interface: interface.replace(':', ".") })
@@ -143,6 +144,17 @@ impl Pins {
     /// A map that was pinned before.
     pub fn open_map(&self, name: &'static str) -> Result<MapData, Error> {
         MapData::from_pin(self.map(name)).map_err(Error::map("open", name))
+    }
+
+    /// Pins another map in the place of the one of this name, if there is one: at each moment one of them is there.
+    pub fn replace_map(&self, name: &str, pin: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+        let (path, next) = (self.map(name), self.map(&format!("{name}_NEXT")));
+        match fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", next)(error)),
+            _ => {}
+        }
+        pin(&next)?;
+        fs::rename(&next, &path).map_err(Error::io("rename", next))
     }
 
     /// Whether a map is pinned.

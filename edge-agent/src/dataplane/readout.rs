@@ -1,14 +1,16 @@
 //! Reads a [`Snapshot`] from what is pinned; the counters go on while it is read.
 
 use std::collections::HashSet;
+use std::path::Path;
 
-use aya::maps::{HashMap, Map, MapData, MapInfo, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, PerCpuArray};
 use edge_ebpf::abi::{Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, Reason, ReportState, RuleEntry, Verdict};
 
-use super::attach::link::LinkFacts;
-use super::counters::{Counters, VERDICTS, total};
+use super::attach::link::{self, LinkFacts};
+use super::counters::{Counters, RuleKey, VERDICTS, total};
 use super::error::Error;
-use super::object::{FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, UNINSPECTABLE};
+use super::interfaces::Interface;
+use super::object::{FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
 use super::pins::{LinkName, Pins};
 use super::pod::Value;
 use super::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse, XdpMode};
@@ -58,8 +60,8 @@ impl View<'_> {
 
     fn rules(&self) -> Result<Vec<RuleSnapshot>, Error> {
         let counters = self.counters.counters(RULE_COUNTERS)?;
-        let read = |(slot, key): (u32, &super::counters::RuleKey)| {
-            let super::counters::RuleKey { policy, rule, action } = key.clone();
+        let read = |(slot, key): (u32, &RuleKey)| {
+            let RuleKey { policy, rule, action } = key.clone();
             let counter = total(&counters, slot, RULE_COUNTERS)?;
             Ok(RuleSnapshot { policy, rule, action, active: self.active.contains(&slot), counter })
         };
@@ -98,16 +100,44 @@ impl View<'_> {
     }
 }
 
-/// The counter slots of the program that `link` holds, whoever loaded it: from its own table of rules.
-pub fn slots_in_force(link: LinkFacts) -> Result<HashSet<u32>, Error> {
-    const RULES: &str = "RULES";
-    let Some(program) = aya::programs::loaded_programs().flatten().find(|program| program.id() == link.program) else {
-        return Ok(HashSet::new());
+/// What an agent left at `root` that does not run, as it hangs on `interfaces`. Nothing, if there are no pins.
+///
+/// # Errors
+/// If the pins are another version's, or cannot be read.
+pub fn without_agent(root: &Path, interfaces: &[Interface]) -> Result<Snapshot, Error> {
+    let pins = Pins::at(root);
+    let generation = pins.stamp()?.map_or(0, |stamp| stamp.generation);
+    if generation == 0 {
+        return Ok(Snapshot {
+            generation,
+            interfaces: Vec::new(),
+            rules: Vec::new(),
+            uninspectable: Vec::new(),
+            tables: Vec::new(),
+            suppressed_reports: 0,
+        });
+    }
+    let mode = |name: LinkName| {
+        let link = link::facts(&pins.link(&name))?;
+        let interface = interfaces.iter().find(|interface| interface.index == link.index);
+        Ok((name, interface.and_then(|interface| attached_mode(interface, &[link]))))
     };
-    let maps = program.map_ids().map_err(|error| Error::Program { name: "in force", source: Box::new(error) })?;
-    let rules = maps.into_iter().flatten().find(|id| MapInfo::from_id(*id).is_ok_and(|map| map.name_as_str() == Some(RULES)));
-    let Some(id) = rules else { return Ok(HashSet::new()) };
-    let map = MapData::from_id(id).map_err(Error::map("open", RULES))?;
-    let map: aya::maps::Array<_, Value<RuleEntry>> = Map::Array(map).try_into().map_err(Error::map("open", RULES))?;
+    let interfaces: Vec<_> = pins.links()?.into_iter().map(mode).collect::<Result<_, Error>>()?;
+    let (counters, active) = (Counters::open(&pins)?, slots_in_force(&pins)?);
+    View { pins: &pins, counters: &counters, generation, interfaces: &interfaces, active: &active, sizes: &Sizes::default() }.snapshot()
+}
+
+/// How one of our programs hangs on an interface; `None` if none of `links` holds what is on it.
+pub fn attached_mode(interface: &Interface, links: &[LinkFacts]) -> Option<XdpMode> {
+    let program = interface.xdp?;
+    links.iter().any(|link| link.index == interface.index && link.program == program.id).then_some(program.mode)
+}
+
+/// The counter slots of the rules in force, whoever put them there; none if nothing is.
+pub fn slots_in_force(pins: &Pins) -> Result<HashSet<u32>, Error> {
+    if !pins.has_map(RULES) {
+        return Ok(HashSet::new());
+    }
+    let map: Array<_, Value<RuleEntry>> = Map::Array(pins.open_map(RULES)?).try_into().map_err(Error::map("open", RULES))?;
     map.iter().map(|entry| entry.map(|Value(rule)| rule.slot)).collect::<Result<_, _>>().map_err(Error::map("read", RULES))
 }

@@ -4,7 +4,7 @@
 use edge_ebpf::abi::{Entry, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RuleEntry};
 
 use super::error::Error;
-use super::object::Object;
+use super::object::{Object, RULES};
 use super::pod::{Plain, Value};
 use super::snapshot::TableUse;
 use crate::policy::compile::{Compiled, CompiledRule, Trie};
@@ -64,7 +64,7 @@ impl Sizes {
             ("DEVICE_ROWS", device_rows),
             ("REMOTE_ROWS", remote_rows),
             ("SERVICE_ROWS", service_rows),
-            ("RULES", rules),
+            (RULES, rules),
         ]
         .map(|(map, entries)| (map, u32::try_from(entries).unwrap_or(u32::MAX).max(1)))
     }
@@ -123,7 +123,7 @@ pub fn fill(object: &mut Object, compiled: &Compiled, slots: &[u32]) -> Result<(
     write(object, "REMOTE_ROWS", remote_rows)?;
     write(object, "SERVICE_ROWS", service_rows)?;
     let rules: Vec<RuleEntry> = rules.iter().zip(slots).map(|(rule, slot)| rule_entry(rule, *slot)).collect();
-    write(object, "RULES", &rules)
+    write(object, RULES, &rules)
 }
 
 fn rule_entry(rule: &CompiledRule, slot: u32) -> RuleEntry {

@@ -1,3 +1,4 @@
 //! What the agent answers to others on this machine.
 
+pub mod control;
 pub mod http;

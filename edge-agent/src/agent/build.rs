@@ -1,0 +1,142 @@
+//! From files to tables: load, resolve, compile, in one go, with what must be watched and told of it.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::status::{PolicyStatus, SourceStatus, Stage};
+use super::watch::Watched;
+use crate::config::{AgentConfig, SourceFiles};
+use crate::policy::compile::{Compiled, compile};
+use crate::policy::load::{load, today};
+use crate::policy::model::{Mode, PolicyInfo};
+use crate::policy::problem::Severity;
+use crate::policy::resolve::{Resolution, resolve};
+use crate::sources::Sources;
+use crate::sources::file::Provenance;
+
+/// A policy set that is ready for the kernel.
+#[derive(Debug)]
+pub struct Built {
+    pub compiled: Compiled,
+    pub told: Told,
+}
+
+/// What the status tells of it.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    pub policies: Vec<PolicyStatus>,
+    pub warnings: Vec<String>,
+    pub sources: Vec<SourceStatus>,
+}
+
+/// A step that found errors.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BuildError {
+    pub stage: Stage,
+    /// As `edge-agent check` prints them.
+    pub problems: String,
+}
+
+/// Builds the policies that `config` names, for a gateway with these addresses. Also returns the files that a second attempt would
+/// read, whatever came of this one.
+pub fn build(
+    config_file: &Path,
+    config: &AgentConfig,
+    sources: &mut Sources,
+    own_addresses: &[IpAddr],
+) -> (Watched, Result<Built, BuildError>) {
+    let loaded = load(std::slice::from_ref(&config.policies), today());
+    let SourceFiles { vendors, countries_v4, countries_v6, services } = &config.sources;
+    let data = vendors.iter().chain([countries_v4, countries_v6, services]);
+    let lists = loaded.policies().iter().flat_map(|policy| &policy.destinations).flat_map(|destination| &destination.prefix_lists);
+    let files = data.chain(lists.map(|list| &list.value)).map(|file| file.as_path()).chain([config_file]);
+    let watched = Watched { folders: [config.policies.clone()].into(), files: files.map(Path::to_owned).collect() };
+
+    let stage = if loaded.problems().errors() > 0 { Stage::Load } else { Stage::Resolve };
+    let result = resolve(loaded, &config.always_allow, own_addresses, sources)
+        .map_err(|problems| BuildError { stage, problems: problems.to_string() })
+        .and_then(|resolution| finish(&config.sources, resolution));
+    (watched, result)
+}
+
+fn finish(files: &SourceFiles, resolution: Resolution) -> Result<Built, BuildError> {
+    let Resolution { resolved, tests: _, warnings, sources } = resolution;
+    let compiled = compile(&resolved).map_err(|error| BuildError { stage: Stage::Compile, problems: error.to_string() })?;
+    let told = Told {
+        policies: compiled.policies.iter().filter(|policy| !policy.built_in).map(policy_status).collect(),
+        warnings: warnings.iter().filter(|problem| problem.severity == Severity::Warning).map(ToString::to_string).collect(),
+        sources: sources.into_iter().map(|source| source_status(files, source)).collect(),
+    };
+    Ok(Built { compiled, told })
+}
+
+fn policy_status(policy: &PolicyInfo) -> PolicyStatus {
+    let PolicyInfo { name, title, severity, mode, priority, built_in: _ } = policy;
+    let mode = match mode {
+        Mode::Enforce => "enforce",
+        Mode::Monitor => "monitor",
+    };
+    PolicyStatus { name: name.clone(), title: title.clone(), severity: severity.clone(), mode, priority: *priority }
+}
+
+fn source_status(files: &SourceFiles, source: Provenance) -> SourceStatus {
+    let SourceFiles { vendors, countries_v4, countries_v6, services } = files;
+    let Provenance { path, entries, modified, .. } = source;
+    let name = match &path {
+        path if vendors.contains(path) => "vendors",
+        path if path == countries_v4 || path == countries_v6 => "countries",
+        path if path == services => "services",
+        _ => "prefix_list",
+    };
+    let modified = u64::try_from(modified).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    SourceStatus { name: name.to_owned(), file: path, entries: entries as u64, modified }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const POLICY: &str = "
+apiVersion: edge/v1
+kind: Policy
+metadata: {name: p, title: t}
+spec:
+  destinations: {there: {prefixes: [192.0.2.0/24], prefix_lists: [list.txt]}}
+  rules: [{id: r, from: all, to: [there], action: drop}]
+";
+
+    fn built(policy: &str, list: Option<&str>) -> (Watched, Result<Built, BuildError>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("p.yaml"), policy).expect("a file");
+        if let Some(list) = list {
+            fs::write(folder.path().join("list.txt"), list).expect("a file");
+        }
+        let config = AgentConfig { policies: folder.path().to_owned(), ..AgentConfig::default() };
+        build(Path::new("/etc/edge/agent.yaml"), &config, &mut Sources::new(config.sources.clone()), &[])
+    }
+
+    #[test]
+    fn what_was_built_is_told_without_the_agents_own_policy() {
+        let (_, built) = built(POLICY, Some("198.51.100.0/24\n"));
+        let Built { compiled, told } = built.expect("a right policy");
+        assert!(compiled.rules.iter().any(|rule| rule.id == "r"));
+        assert_eq!(told.policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["p"]);
+        assert!(told.sources.iter().any(|source| source.name == "prefix_list" && source.entries == 1));
+    }
+
+    #[test]
+    fn the_stage_that_failed_is_named_and_what_it_misses_is_watched() {
+        let (watched, result) = built(POLICY, None);
+        assert_eq!(result.map(|_| ()).expect_err("a list is missing").stage, Stage::Resolve);
+        assert!(watched.files.iter().any(|file| file.ends_with("list.txt")), "{watched:?}");
+        assert!(watched.files.contains(Path::new("/etc/edge/agent.yaml")));
+
+        let (_, result) = built(&POLICY.replace("action: drop", "action: explode"), None);
+        let error = result.map(|_| ()).expect_err("no such action");
+        assert_eq!(error.stage, Stage::Load);
+        assert!(error.problems.contains("explode") && error.problems.contains("p.yaml:7"), "{}", error.problems);
+    }
+}

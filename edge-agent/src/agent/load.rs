@@ -1,0 +1,149 @@
+//! Puts policies in force: the configured ones, or again those in force where an interface has come back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Agent;
+use super::build::{BuildError, Built, build};
+use super::settings::settings;
+use super::state::lock;
+use super::status::Stage;
+use crate::config::AgentConfig;
+use crate::dataplane::error::Error;
+use crate::dataplane::interfaces::Interface;
+use crate::dataplane::{Dataplane, Swapped};
+use crate::sources::Sources;
+use crate::telemetry::events::Names;
+use crate::telemetry::log::follow;
+
+/// How long an interface that could not be attached to is left alone if nothing changes.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// An attempt to attach that failed.
+pub struct Attempt {
+    interfaces: Vec<Interface>,
+    at: Instant,
+}
+
+impl Agent {
+    /// Reads everything anew and puts it in force. Returns the generation's number.
+    ///
+    /// # Errors
+    /// The problems as text: they are logged and in the status, and what was in force still is.
+    pub(super) async fn load(&mut self, why: &str) -> Result<u32, String> {
+        match self.try_load().await {
+            Ok(Swapped { generation, missing, attached }) => {
+                tracing::info!(generation, why, ?attached, ?missing, "policies in force");
+                Ok(generation)
+            }
+            Err(BuildError { stage, problems }) => {
+                tracing::error!(why, stage = stage.name(), "policies not loaded, nothing changed:\n{problems}");
+                self.state.failed(stage, problems.clone());
+                Err(problems)
+            }
+        }
+    }
+
+    async fn try_load(&mut self) -> Result<Swapped, BuildError> {
+        let config =
+            AgentConfig::read(&self.config_file).map_err(|problems| BuildError { stage: Stage::Load, problems: problems.to_string() })?;
+        self.warn_of_fixed_settings(&config);
+        if config.sources != self.config.sources {
+            self.sources = Sources::new(config.sources.clone());
+        }
+        // Taken even if the attempt fails, so that the next one is made when they change again and not every second.
+        self.own_addresses = self.interfaces.own_addresses().await.map_err(swap_error)?;
+        let (watched, built) = {
+            let Self { config_file, sources, own_addresses, .. } = self;
+            tokio::task::block_in_place(|| build(config_file, &config, sources, own_addresses))
+        };
+        if let Some(files) = &mut self.files {
+            files.watch(watched);
+        }
+        let Built { compiled, told } = built?;
+
+        let settings = crate::dataplane::Settings { pins: self.config.pins.clone(), ..settings(&config) };
+        let interfaces = self.interfaces.all().await.map_err(swap_error)?;
+        let swapped = tokio::task::block_in_place(|| lock(&self.dataplane).swap(&compiled, &settings, &interfaces)).map_err(swap_error)?;
+        for warning in &told.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.state.loaded(told);
+        self.config = config;
+        self.in_force = Some(compiled);
+        self.settle().await.map_err(swap_error)?;
+        Ok(swapped)
+    }
+
+    /// What is opened once stays as it is until a restart.
+    fn warn_of_fixed_settings(&self, new: &AgentConfig) {
+        let (old, new) = (&self.config, new);
+        let fixed = [
+            ("state.pins", old.pins != new.pins),
+            ("metrics.listen", old.metrics_listen != new.metrics_listen),
+            ("control.socket", old.control_socket != new.control_socket),
+            ("log", old.log != new.log),
+        ];
+        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!(key, "changed in agent.yaml: takes effect when the agent is started again");
+        }
+    }
+
+    /// Looks how the programs hang on the interfaces, and attaches to those that came (back).
+    pub(super) async fn observe(&mut self) -> Result<(), Error> {
+        let interfaces = self.interfaces.all().await?;
+        let due = lock(&self.dataplane).observe(&interfaces)?;
+        let Some(compiled) = self.in_force.as_ref().filter(|_| due) else {
+            if !due {
+                self.attempt = None;
+            }
+            return Ok(());
+        };
+        let tried = |Attempt { interfaces: then, at }: &Attempt| *then == interfaces && at.elapsed() < RETRY;
+        if self.attempt.as_ref().is_some_and(tried) {
+            return Ok(());
+        }
+        let swapped = tokio::task::block_in_place(|| {
+            let mut dataplane = lock(&self.dataplane);
+            let settings = dataplane.settings().clone();
+            dataplane.swap(compiled, &settings, &interfaces)
+        });
+        match swapped {
+            Ok(Swapped { generation, missing, attached }) => {
+                tracing::info!(generation, ?attached, ?missing, "attached to an interface that has come");
+                self.attempt = None;
+                self.settle().await
+            }
+            Err(error) => {
+                tracing::error!(%error, "an interface is not filtered");
+                self.state.failed(Stage::Swap, error.to_string());
+                self.attempt = Some(Attempt { interfaces, at: Instant::now() });
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes notice of the generation in force: how it hangs on the interfaces, its names, its log.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        let interfaces = self.interfaces.all().await?;
+        let mut dataplane = lock(&self.dataplane);
+        dataplane.observe(&interfaces)?;
+        if let Some(logger) = dataplane.take_logger() {
+            self.kernel_log.abort_all();
+            self.kernel_log.spawn(follow(logger));
+        }
+        self.names.send_replace(Arc::new(names(&dataplane, &interfaces)));
+        Ok(())
+    }
+}
+
+fn names(dataplane: &Dataplane, interfaces: &[Interface]) -> Names {
+    Names {
+        rules: dataplane.rule_owners().map(|(slot, key)| (slot, key.clone())).collect(),
+        interfaces: interfaces.iter().map(|interface| (interface.index, interface.name.clone())).collect(),
+    }
+}
+
+fn swap_error(error: Error) -> BuildError {
+    BuildError { stage: Stage::Swap, problems: error.to_string() }
+}

@@ -1,0 +1,188 @@
+//! The control socket: one JSON object a line each way, on a Unix socket that only the agent's user may open.
+//!
+//! `{"command":"status"}` is answered by `{"ok":…}` or `{"error":"…"}`.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::agent::status::StatusSource;
+
+mod client;
+mod report;
+pub use client::{AskError, ask};
+pub use report::{Count, InterfaceReport, RuleReport, StatusReport, UninspectableReport};
+
+/// Bytes of a request; more than any has.
+const MAX_REQUEST: u64 = 4096;
+
+/// What can be asked of a running agent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub enum Request {
+    /// Answered by a [`StatusReport`].
+    Status,
+    /// Answered once the configured policies are in force, by the generation's number, or why they are not.
+    Reload,
+    /// Stops enforcing, removes every pin, and ends the agent; answered by the names of the links there were.
+    Detach,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    Ok(serde_json::Value),
+    Error(String),
+}
+
+/// A request that the agent's loop has to carry out.
+#[derive(Debug)]
+pub enum Order {
+    Reload(oneshot::Sender<Result<u32, String>>),
+    Detach(oneshot::Sender<Result<Vec<String>, String>>),
+}
+
+/// The socket cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for commands at {}: {source}; change `control.socket` in agent.yaml", path.display())]
+pub struct ListenError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Makes the socket, in the place of one that an agent left behind.
+///
+/// # Errors
+/// If its directory cannot be made or written to.
+pub fn bind(path: &Path) -> Result<UnixListener, ListenError> {
+    bind_private(path).map_err(|source| ListenError { path: path.to_owned(), source })
+}
+
+/// Moved into place only once nobody else may open it.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let new = path.with_file_name(name);
+    let listener = UnixListener::bind(&new)?;
+    fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+    fs::rename(&new, path)?;
+    Ok(listener)
+}
+
+/// Answers whoever connects, for as long as the future is polled.
+pub async fn serve(listener: UnixListener, status: StatusSource, orders: mpsc::Sender<Order>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (status, orders) = (Arc::clone(&status), orders.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = converse(stream, &status, &orders).await {
+                        tracing::debug!(%error, "a conversation on the control socket ended early");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control socket cannot be accepted on; trying again");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn converse(mut stream: UnixStream, status: &StatusSource, orders: &mpsc::Sender<Order>) -> io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = String::new();
+        if (&mut reader).take(MAX_REQUEST).read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let answer = match serde_json::from_str(&line) {
+            Ok(request) => carry_out(request, status, orders).await,
+            Err(error) => Answer::Error(format!("no such request: {error}")),
+        };
+        let mut bytes = serde_json::to_vec(&answer)?;
+        bytes.push(b'\n');
+        writer.write_all(&bytes).await?;
+    }
+}
+
+async fn carry_out(request: Request, status: &StatusSource, orders: &mpsc::Sender<Order>) -> Answer {
+    match request {
+        Request::Status => {
+            let status = Arc::clone(status);
+            match tokio::task::spawn_blocking(move || status().map(|status| StatusReport::from(&status))).await {
+                Ok(report) => answer(report),
+                Err(error) => Answer::Error(error.to_string()),
+            }
+        }
+        Request::Reload => order(orders, Order::Reload).await,
+        Request::Detach => order(orders, Order::Detach).await,
+    }
+}
+
+async fn order<T: Serialize>(orders: &mpsc::Sender<Order>, make: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Order) -> Answer {
+    let (reply, replied) = oneshot::channel();
+    let ending = || Answer::Error("the agent is ending; ask again once it has started".to_owned());
+    if orders.send(make(reply)).await.is_err() {
+        return ending();
+    }
+    match replied.await {
+        Ok(result) => answer(result),
+        Err(_) => ending(),
+    }
+}
+
+fn answer<T: Serialize>(result: Result<T, impl ToString>) -> Answer {
+    let value = result.map_err(|error| error.to_string()).and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string()));
+    value.map_or_else(Answer::Error, Answer::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::status::StatusError;
+
+    #[test]
+    fn a_request_is_one_word_and_an_answer_one_of_two() {
+        assert_eq!(serde_json::to_string(&Request::Reload).expect("JSON"), r#"{"command":"reload"}"#);
+        assert!(serde_json::from_str::<Request>(r#"{"command":"format-disk"}"#).is_err());
+        assert_eq!(serde_json::to_string(&Answer::Error("no".into())).expect("JSON"), r#"{"error":"no"}"#);
+    }
+
+    #[tokio::test]
+    async fn orders_reach_the_loop_and_only_the_owner_reaches_the_socket() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run/agent.sock");
+        drop(bind(&path).expect("a socket"));
+        let listener = bind(&path).expect("a socket where another agent left one");
+        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
+
+        let (orders, mut received) = mpsc::channel(1);
+        let status: StatusSource = Arc::new(|| Err(StatusError("no maps".into())));
+        let server = tokio::spawn(serve(listener, status, orders));
+        let asking = path.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let reload = ask(&asking, Request::Reload).expect("an agent");
+            (reload, ask(&asking, Request::Status).expect("an agent"))
+        });
+        match received.recv().await {
+            Some(Order::Reload(reply)) => reply.send(Ok(7)).expect("somebody waits"),
+            other => panic!("{other:?}"),
+        }
+        let (reload, status) = asked.await.expect("no panic");
+        assert_eq!(reload, Ok(serde_json::json!(7)));
+        assert!(status.expect_err("no maps").contains("no maps"));
+        server.abort();
+    }
+}

@@ -1,0 +1,153 @@
+//! The status as the control socket tells it, and `edge-agent status --json` prints it.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use edge_ebpf::abi::{Counter, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::agent::status::{Failure, PolicyStatus, Status};
+use crate::dataplane::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot};
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// An agent runs; else only what it left in the kernel is reported.
+    pub agent: bool,
+    pub version: String,
+    /// Any interface is filtered.
+    pub enforcing: bool,
+    /// The policies that are configured now are in force on every configured interface.
+    pub ready: bool,
+    pub generation: u32,
+    /// Seconds since the epoch.
+    pub loaded_at: Option<u64>,
+    pub interfaces: Vec<InterfaceReport>,
+    /// Names of the policies in force, in order.
+    pub policies: Vec<String>,
+    /// Those that are in force, or have counted something.
+    pub rules: Vec<RuleReport>,
+    pub uninspectable: Vec<UninspectableReport>,
+    pub warnings: Vec<String>,
+    /// Why the last attempt to load changed nothing.
+    pub last_failure: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InterfaceReport {
+    pub name: String,
+    pub role: String,
+    /// `native` or `generic`; none while nothing is attached.
+    pub mode: Option<String>,
+    /// By verdict.
+    pub verdicts: BTreeMap<String, Count>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RuleReport {
+    pub policy: String,
+    pub rule: String,
+    pub action: String,
+    pub active: bool,
+    #[serde(flatten)]
+    pub count: Count,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UninspectableReport {
+    pub reason: String,
+    pub verdict: String,
+    #[serde(flatten)]
+    pub count: Count,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Count {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+impl From<Counter> for Count {
+    fn from(Counter { packets, bytes }: Counter) -> Self {
+        Self { packets, bytes }
+    }
+}
+
+impl From<&Status> for StatusReport {
+    fn from(status: &Status) -> Self {
+        let Status {
+            version,
+            schema: _,
+            started_at: _,
+            generation,
+            loaded_at,
+            ready,
+            policies,
+            warnings,
+            sources: _,
+            load_failures: _,
+            last_failure,
+            snapshot,
+        } = status;
+        Self {
+            agent: true,
+            version: (*version).to_owned(),
+            ready: *ready,
+            generation: *generation,
+            loaded_at: loaded_at.and_then(seconds),
+            policies: policies.iter().map(|PolicyStatus { name, .. }| name.clone()).collect(),
+            warnings: warnings.clone(),
+            last_failure: last_failure.as_ref().map(|Failure { problems, .. }| problems.clone()),
+            ..Self::without_agent(snapshot)
+        }
+    }
+}
+
+impl StatusReport {
+    /// What is in the kernel, whoever put it there.
+    pub fn without_agent(snapshot: &Snapshot) -> Self {
+        let Snapshot { generation, interfaces, rules, uninspectable, tables: _, suppressed_reports: _ } = snapshot;
+        Self {
+            agent: false,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            enforcing: interfaces.iter().any(|interface| interface.mode.is_some()),
+            ready: false,
+            generation: *generation,
+            loaded_at: None,
+            interfaces: interfaces.iter().map(InterfaceReport::from).collect(),
+            policies: Vec::new(),
+            rules: rules.iter().filter(|rule| rule.active || rule.counter.packets > 0).map(RuleReport::from).collect(),
+            uninspectable: uninspectable
+                .iter()
+                .filter(|(_, _, counter)| counter.packets > 0)
+                .map(|(reason, verdict, counter)| UninspectableReport {
+                    reason: reason.name().to_owned(),
+                    verdict: verdict.name().to_owned(),
+                    count: (*counter).into(),
+                })
+                .collect(),
+            warnings: Vec::new(),
+            last_failure: None,
+        }
+    }
+}
+
+impl From<&InterfaceSnapshot> for InterfaceReport {
+    fn from(InterfaceSnapshot { name, role, mode, verdicts }: &InterfaceSnapshot) -> Self {
+        Self {
+            name: name.clone(),
+            role: role.name().to_owned(),
+            mode: mode.map(|mode| mode.name().to_owned()),
+            verdicts: Verdict::ALL.iter().zip(verdicts).map(|(verdict, counter)| (verdict.name().to_owned(), (*counter).into())).collect(),
+        }
+    }
+}
+
+impl From<&RuleSnapshot> for RuleReport {
+    fn from(RuleSnapshot { policy, rule, action, active, counter }: &RuleSnapshot) -> Self {
+        Self { policy: policy.clone(), rule: rule.clone(), action: action.clone(), active: *active, count: (*counter).into() }
+    }
+}
+
+fn seconds(at: SystemTime) -> Option<u64> {
+    Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
