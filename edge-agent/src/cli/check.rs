@@ -56,11 +56,11 @@ impl Check {
 }
 
 /// Policies can be checked where no agent is configured: `optional` takes the defaults if the file does not exist.
-fn read_config(path: &Path, optional: bool) -> Result<AgentConfig, Problems> {
+pub(super) fn read_config(path: &Path, optional: bool) -> Result<AgentConfig, Problems> {
     if optional && !path.exists() { Ok(AgentConfig::default()) } else { AgentConfig::read(path) }
 }
 
-fn print(problems: &Problems, json: bool) -> std::io::Result<()> {
+pub(super) fn print(problems: &Problems, json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for problem in problems.iter() {
         if json {

@@ -12,6 +12,7 @@ mod reload;
 mod run;
 mod schema;
 mod status;
+mod test;
 
 /// Keeps devices from destinations, in the kernel, by policies in YAML.
 #[derive(Parser)]
@@ -33,6 +34,7 @@ enum Command {
     Run(run::Run),
     Schema(schema::Schema),
     Status(status::Status),
+    Test(test::Test),
 }
 
 impl Command {
@@ -44,6 +46,7 @@ impl Command {
             Self::Run(command) => command.run(config),
             Self::Schema(command) => command.run(config),
             Self::Status(command) => command.run(config),
+            Self::Test(command) => command.run(config),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod frame;
 pub mod host;
 pub mod kernel;
 pub mod oracle;
+pub mod policy_test;
 
 use edge_ebpf::abi::{Reason, Verdict};
 

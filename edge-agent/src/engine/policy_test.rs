@@ -1,0 +1,189 @@
+//! The tests that policies carry: each is one packet, asked of an engine, and what was expected of it.
+
+use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_ebpf::packet::Mac;
+
+use super::Outcome;
+use super::frame::{Ends, FrameSpec, Transport};
+use super::host::{HostEngine, MissingEntry};
+use super::kernel::{KernelEngine, KernelEngineError};
+use crate::policy::compile::Compiled;
+use crate::policy::expectation::{Expectation, PolicyTest, RuleName};
+use crate::policy::model::{PortProtocol, RuleId};
+use crate::policy::resolve::ResolvedTest;
+use crate::policy::schema::Placed;
+use crate::policy::service::ServicePoint;
+
+/// What answers.
+pub enum Engine<'a> {
+    /// The program itself, in the kernel: needs root.
+    Kernel(Box<KernelEngine>),
+    /// The code that it is made of, in this process.
+    Host(HostEngine<'a>),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Kernel(#[from] KernelEngineError),
+    #[error(transparent)]
+    Host(#[from] MissingEntry),
+}
+
+/// Engines by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EngineKind {
+    Kernel,
+    Host,
+}
+
+impl EngineKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl<'a> Engine<'a> {
+    /// Loads `compiled`; `on_uninspectable` by `Reason as usize`.
+    ///
+    /// # Errors
+    /// If the kernel refuses the program.
+    pub fn new(
+        kind: EngineKind,
+        compiled: &'a Compiled,
+        on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+    ) -> Result<Self, EngineError> {
+        Ok(match kind {
+            EngineKind::Kernel => Self::Kernel(Box::new(KernelEngine::new(compiled, on_uninspectable)?)),
+            EngineKind::Host => Self::Host(HostEngine::new(compiled, on_uninspectable)),
+        })
+    }
+
+    /// What becomes of a frame that a device sends.
+    ///
+    /// # Errors
+    /// If the engine cannot tell, which is a defect.
+    pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, EngineError> {
+        Ok(match self {
+            Self::Kernel(engine) => engine.run(frame)?,
+            Self::Host(engine) => engine.run(frame)?,
+        })
+    }
+}
+
+/// The test's packet.
+pub fn frame(test: &PolicyTest) -> FrameSpec {
+    let PolicyTest { name: _, mac, source, destination, service, expect: _ } = test;
+    let ends = match (*source, *destination) {
+        (Some(std::net::IpAddr::V4(source)), std::net::IpAddr::V4(destination)) => Ends::V4(source, destination),
+        (Some(std::net::IpAddr::V6(source)), std::net::IpAddr::V6(destination)) => Ends::V6(source, destination),
+        // Checked when the policy was loaded: a source is of the destination's family.
+        (_, destination) => Ends::to(destination),
+    };
+    let transport = match *service {
+        ServicePoint::Port { protocol: PortProtocol::Tcp, port } => Transport::syn(port),
+        ServicePoint::Port { protocol: PortProtocol::Udp, port } => Transport::udp(port),
+        ServicePoint::Icmp { family: _, kind } => Transport::Icmp { kind, code: 0 },
+        ServicePoint::Protocol(number) => Transport::Other(number),
+    };
+    let [a, b, c, d, e, f] = mac.map(u64::from);
+    FrameSpec::new(Mac(a << 40 | b << 32 | c << 24 | d << 16 | e << 8 | f), ends, transport)
+}
+
+/// A rule as tests name it: `policy/rule`.
+pub fn rule_name(compiled: &Compiled, rule: RuleId) -> String {
+    let Some(rule) = compiled.rules.get(rule.index()) else { return format!("rule {}", rule.0) };
+    let policy = compiled.policies.get(rule.policy.index()).map_or("", |policy| &policy.name);
+    format!("{policy}/{}", rule.id)
+}
+
+/// Each way in which the outcome is not what the test expects, as a sentence; none: it passes.
+pub fn differences(test: &ResolvedTest, compiled: &Compiled, outcome: &Outcome) -> Vec<String> {
+    let Expectation { verdict, rule, monitored } = &test.test.expect;
+    let mut differences = Vec::new();
+    let named = |name: &Placed<RuleName>| {
+        let (policy, rule) = test.rule(&name.value);
+        format!("{policy}/{rule}")
+    };
+    let decided = match (outcome.rule, outcome.reason) {
+        (Some(rule), _) => format!("by {}", rule_name(compiled, rule)),
+        (None, Some(reason)) => format!("as uninspectable: {}", reason.name()),
+        (None, None) => "by no rule".to_owned(),
+    };
+    if outcome.verdict != *verdict {
+        differences.push(format!("expected {}, got {} {decided}", verdict.name(), outcome.verdict.name()));
+    }
+    if let Some(expected) = rule.as_ref().map(named)
+        && outcome.rule.map(|rule| rule_name(compiled, rule)).as_ref() != Some(&expected)
+    {
+        differences.push(format!("expected the rule {expected} to decide, and it was decided {decided}"));
+    }
+    if let Some(monitored) = monitored {
+        let expected: Vec<String> = monitored.iter().map(named).collect();
+        let got: Vec<String> = outcome.monitored.iter().map(|rule| rule_name(compiled, *rule)).collect();
+        if expected != got {
+            let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            differences.push(format!("expected monitored: {}; got: {}", list(&expected), list(&got)));
+        }
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::AlwaysAllow;
+    use crate::policy::compile::compile;
+    use crate::policy::load::{load, today};
+    use crate::policy::resolve::resolve;
+    use crate::sources::Sources;
+
+    /// Runs the test with this expectation, of a packet that `watch` monitors and `block` drops; `None`: the host engine was content.
+    fn run(expect: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let policy = format!(
+            "
+apiVersion: edge/v1
+kind: Policy
+metadata: {{name: p, title: t}}
+spec:
+  devices: {{phone: {{mac: [\"64:09:80:00:00:00/24\"]}}}}
+  destinations: {{there: {{prefixes: [192.0.2.0/24, \"2001:db8::/32\"]}}}}
+  rules:
+    - {{id: watch, from: phone, to: [there], services: [tcp/443], action: monitor}}
+    - {{id: block, from: phone, to: [there], action: drop}}
+  tests:
+    - {{name: t, from: {{mac: \"64:09:80:00:00:01\"}}, to: {{address: \"2001:db8::1\", service: tcp/443}}, expect: {expect}}}
+"
+        );
+        fs::write(folder.path().join("p.yaml"), policy).expect("a file");
+        let mut sources = Sources::new(crate::config::SourceFiles::default());
+        let loaded = load(&[folder.path().to_owned()], today());
+        let resolution = resolve(loaded, &AlwaysAllow::default(), &[], &mut sources).expect("a right policy");
+        let compiled = compile(&resolution.resolved).expect("small");
+        let mut engine = Engine::new(EngineKind::Host, &compiled, [OnUninspectable::Drop; Reason::ALL.len()]).expect("needs nothing");
+        let [test] = resolution.tests.as_slice() else { panic!("one test") };
+        let outcome = engine.run(&frame(&test.test).build()).expect("whole tables");
+        differences(test, &compiled, &outcome)
+    }
+
+    #[test]
+    fn a_met_expectation_has_no_difference() {
+        assert_eq!(run("{verdict: drop}"), [""; 0]);
+        assert_eq!(run("{verdict: drop, rule: block, monitored: [watch]}"), [""; 0]);
+        assert_eq!(run("{verdict: drop, rule: p/block}"), [""; 0]);
+    }
+
+    #[test]
+    fn each_unmet_expectation_is_a_sentence() {
+        assert_eq!(run("{verdict: pass}"), ["expected pass, got drop by p/block"]);
+        assert_eq!(run("{verdict: drop, rule: watch}"), ["expected the rule p/watch to decide, and it was decided by p/block"]);
+        assert_eq!(run("{verdict: drop, monitored: []}"), ["expected monitored: none; got: p/watch"]);
+        assert_eq!(run("{verdict: reject, rule: watch, monitored: [block]}").len(), 3);
+    }
+}
