@@ -107,6 +107,8 @@ impl Builder {
         } else if bytes >= 1 {
             let bits = (depth + bytes) * 8;
             let block = low & high_bits(bits);
+            // Where the block begins with a segment, the one before it holds nothing of the block.
+            let segments = if low == block { &segments[1..] } else { segments };
             (bits, self.region(segments, block, depth + bytes), bytes)
         } else {
             return None;
