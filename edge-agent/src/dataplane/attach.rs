@@ -1,5 +1,6 @@
 //! Hangs a generation's programs on the interfaces, so that no packet passes unfiltered on the way from one generation to the next.
 
+pub mod detach;
 pub mod link;
 pub mod plan;
 
@@ -201,6 +202,7 @@ fn remove(pins: &Pins, name: &LinkName) -> Result<(), Error> {
         role = name.role.name(),
         "removing the link: the interface has gone or is not configured any more"
     );
+    detach::detach(&path).map_err(Error::io("detach the link", &path))?;
     fs::remove_file(&path).map_err(Error::io("remove", path))
 }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::{Array, Map, MapData};
 use edge_ebpf::abi::{SCHEMA, STAMP_MAGIC, Stamp};
 
+use super::attach::detach::detach;
 use super::bpffs;
 use super::error::Error;
 use super::object::STAMP;
@@ -199,6 +200,13 @@ impl Pins {
     /// As [`Self::remove`], by the process that has the lock.
     pub fn remove_locked(&self) -> Result<Vec<String>, Error> {
         let links = self.file_names("links")?;
+        for name in &links {
+            let path = self.links_directory().join(name);
+            // One that cannot be opened is of no use to anybody, and goes with its pin.
+            if let Err(error) = detach(&path) {
+                tracing::warn!(link = name, %error, "the kernel detaches it only once nobody has it open");
+            }
+        }
         for (subdirectory, names) in [("links", links.clone()), ("maps", self.file_names("maps")?)] {
             let directory = self.root.join(subdirectory);
             for name in names {
