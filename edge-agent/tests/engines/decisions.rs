@@ -1,11 +1,10 @@
 //! What becomes of frames of every shape, by every engine: tags, options, extension headers, fragments, and what cannot be inspected.
 //! Each case has a phone whose frame is dropped and a laptop whose equal frame passes, so that neither "always" is right.
 
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use common::{Engines, LAPTOP, PHONE, WHERE_A_RULE_COULD_MATCH, banned, phones, rule, set_of};
+use crate::small_set::{LAPTOP, PHONE, banned, phones, rule, set_of};
+use crate::trio::{Engines, WHERE_A_RULE_COULD_MATCH};
 use edge_agent::{
     engine::frame::{Ends, FragmentSpec, FrameSpec, TcpFlags, Transport},
     policy::model::{Action, DeviceSelector, PortProtocol, RemoteSelector, Rule, RuleId, ServiceMatch},
