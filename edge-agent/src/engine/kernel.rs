@@ -15,8 +15,8 @@ use crate::dataplane::tables;
 use crate::policy::compile::Compiled;
 use crate::policy::model::RuleId;
 
-/// Room for an answer: the kernel's test buffer is a page, less what it keeps for itself.
-const FRAME_ROOM: usize = 4096;
+/// Bytes by which an answer may be longer than the frame: the headers that go before a short quote.
+const ANSWER_GROWTH: usize = 256;
 
 /// What an XDP program returns (`enum xdp_action`, linux/bpf.h).
 mod action {
@@ -83,7 +83,7 @@ impl KernelEngine {
     /// # Errors
     /// If the kernel does not take the frame (it wants an Ethernet header at least), or the program contradicts itself.
     pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, KernelEngineError> {
-        let mut output = vec![0; FRAME_ROOM];
+        let mut output = vec![0; frame.len() + ANSWER_GROWTH];
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut output);

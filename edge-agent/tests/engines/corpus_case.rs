@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use edge_agent::engine::Outcome;
@@ -157,11 +156,6 @@ impl ExpectCase {
 pub fn rule_name(set: &Resolved, rule: RuleId) -> String {
     let rule = &set.rules[rule.index()];
     format!("{}/{}", set.policies[rule.policy.index()].name, rule.id)
-}
-
-pub fn read(path: &Path) -> Case {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 impl Case {

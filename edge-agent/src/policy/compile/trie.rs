@@ -34,7 +34,14 @@ impl Trie {
     /// Of segments that start at the given numbers of `bits` bits, the first at 0, and reach to the next one's start. `skipping`: runs of
     /// bits without a branch are skipped, which IPv4's three levels do not need.
     pub fn build<T: Into<u128>>(segments: Vec<(T, u32)>, bits: u32, skipping: bool) -> Self {
-        let segments: Vec<(Key, u32)> = segments.into_iter().map(|(start, class)| (start.into() << (128 - bits), class)).collect();
+        // A MAC is a number of 48 bits in 64: a set that reaches the last one ends outside the space.
+        let inside = |start: &Key| bits == 128 || start >> bits == 0;
+        let segments: Vec<(Key, u32)> = segments
+            .into_iter()
+            .map(|(start, class)| (start.into(), class))
+            .filter(|(start, _)| inside(start))
+            .map(|(start, class)| (start << (128 - bits), class))
+            .collect();
         let mut builder = Builder { skipping, ..Builder::default() };
         let mut rest = segments.as_slice();
         let mut root = vec![Entry::default(); ROOT];
@@ -106,10 +113,11 @@ impl Builder {
             (common, Entry::class(inner[0].1), 0)
         } else if bytes >= 1 {
             let bits = (depth + bytes) * 8;
-            let block = low & high_bits(bits);
-            // Where the block begins with a segment, the one before it holds nothing of the block.
-            let segments = if low == block { &segments[1..] } else { segments };
-            (bits, self.region(segments, block, depth + bytes), bytes)
+            let (block, block_end) = (low & high_bits(bits), low | !high_bits(bits));
+            // What surrounds the block is not in it where the inner segments fill it to the edge.
+            let from = usize::from(low == block);
+            let to = segments.len() - usize::from(high == block_end);
+            (bits, self.region(&segments[from..to], block, depth + bytes), bytes)
         } else {
             return None;
         };
@@ -218,6 +226,26 @@ mod tests {
                 let key = [(number >> 64) as u64, number as u64];
                 prop_assert_eq!(lookup::<16>(&trie, key), Some(expected(&segments, number)), "{:x}", number);
             }
+        }
+    }
+
+    /// Found by the differential test: the class before the block leaked into its first node.
+    #[test]
+    fn segments_that_fill_a_skipped_block_to_its_edges_stay_alone_in_it() {
+        let segments: Vec<(u128, u32)> = vec![(0, 0), (0x6409_8000_0000, 1), (0x6409_8080_0000, 2), (0x6409_8100_0000, 0)];
+        let trie = Trie::build(segments.clone(), 48, true);
+        for number in probes(&segments, 48) {
+            assert_eq!(lookup::<6>(&trie, [(number as u64) << 16, 0]), Some(expected(&segments, number)), "{number:x}");
+        }
+    }
+
+    /// Found by the differential test: the border behind the last MAC wrapped round to the first one.
+    #[test]
+    fn a_set_may_reach_the_last_mac() {
+        let segments: Vec<(u64, u32)> = vec![(0, 0), (0xff00_0000_0000, 1), (1 << 48, 0)];
+        let trie = Trie::build(segments, 48, true);
+        for (number, class) in [(0u64, 0), (0xfeff_ffff_ffff, 0), (0xff00_0000_0000, 1), (0xffff_ffff_ffff, 1)] {
+            assert_eq!(lookup::<6>(&trie, [number << 16, 0]), Some(class), "{number:x}");
         }
     }
 

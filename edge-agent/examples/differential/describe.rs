@@ -1,0 +1,130 @@
+//! A pair in the corpus' own words.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use edge_agent::policy::model::{DeviceSelector, Expr, Family, PortProtocol, RemoteSelector, Resolved, Rule, ServiceMatch, Signal};
+use edge_ebpf::abi::{OnUninspectable, Reason};
+
+use crate::corpus_case::{self, DeviceCase, ExpectCase, ExpressionCase, FrameCase, PolicyCase, RuleCase};
+use crate::judge::{Judge, Prepared};
+use crate::policies::Case;
+
+/// As a file of the corpus; what is expected is what the oracle says.
+pub fn describe(case: &Case, frames: &[Vec<u8>]) -> anyhow::Result<corpus_case::Case> {
+    let Case { policies: set, on_uninspectable } = case;
+    let prepared = Prepared::new(case)?;
+    let mut judge = Judge::new(&prepared, false)?;
+    let mut counters: BTreeMap<String, u64> = BTreeMap::new();
+    let mut described = Vec::new();
+    for (index, frame) in frames.iter().enumerate() {
+        let outcome = judge.run(frame)?.oracle;
+        for rule in outcome.rule.iter().chain(&outcome.monitored) {
+            *counters.entry(corpus_case::rule_name(set, *rule)).or_default() += 1;
+        }
+        described.push(frame_case(format!("frame {index}"), frame, ExpectCase::of(&outcome, set)));
+    }
+    let policies = set
+        .policies
+        .iter()
+        .enumerate()
+        .map(|(index, policy)| PolicyCase {
+            name: policy.name.clone(),
+            mode: Some(format!("{:?}", policy.mode).to_lowercase()),
+            built_in: policy.built_in,
+            rules: set.rules.iter().filter(|rule| rule.policy.index() == index).map(|rule| describe_rule(set, rule)).collect(),
+        })
+        .collect();
+    Ok(corpus_case::Case {
+        about: "Found by ./x differential; say here what was wrong.".into(),
+        policies,
+        devices: set.groups.iter().map(|group| (group.name.clone(), describe_expression(set, &group.when))).collect(),
+        destinations: set
+            .destinations
+            .iter()
+            .map(|destination| {
+                let ranges = destination.sets.iter().flat_map(|set| {
+                    let v4 = set.v4.iter().map(|&(first, last)| format!("{}-{}", Ipv4Addr::from(first), Ipv4Addr::from(last)));
+                    let v6 = set.v6.iter().map(|&(first, last)| format!("{}-{}", Ipv6Addr::from(first), Ipv6Addr::from(last)));
+                    v4.chain(v6)
+                });
+                (destination.name.clone(), ranges.collect())
+            })
+            .collect(),
+        uninspectable: verdicts(on_uninspectable),
+        frames: described,
+        counters,
+    })
+}
+
+fn describe_rule(set: &Resolved, rule: &Rule) -> RuleCase {
+    let from = rule.from.iter().map(|selector| match selector {
+        DeviceSelector::All => "all".into(),
+        DeviceSelector::Unknown => "unknown".into(),
+        DeviceSelector::Group(group) => set.groups[group.index()].name.clone(),
+    });
+    let to = rule.to.iter().map(|selector| match selector {
+        RemoteSelector::Any => "any".into(),
+        RemoteSelector::Destination(destination) => set.destinations[destination.index()].name.clone(),
+    });
+    let services = rule.services.iter().map(|service| match *service {
+        ServiceMatch::Any => "any".into(),
+        ServiceMatch::Protocol(number) => format!("ip/{number}"),
+        ServiceMatch::Ports { protocol: PortProtocol::Tcp, first, last } => format!("tcp/{first}-{last}"),
+        ServiceMatch::Ports { protocol: PortProtocol::Udp, first, last } => format!("udp/{first}-{last}"),
+        ServiceMatch::Icmp { family: Family::V4, kind } => format!("icmp/{kind}"),
+        ServiceMatch::Icmp { family: Family::V6, kind } => format!("icmpv6/{kind}"),
+    });
+    RuleCase {
+        id: rule.id.clone(),
+        from: from.collect(),
+        to: to.collect(),
+        services: services.collect(),
+        action: rule.action.name().into(),
+    }
+}
+
+fn describe_expression(set: &Resolved, expression: &Expr) -> DeviceCase {
+    let parts = |parts: &[Expr]| parts.iter().map(|part| describe_expression(set, part)).collect();
+    DeviceCase::Expression(match expression {
+        Expr::Signal(signal) => {
+            let Signal::Mac(ranges) = &set.signals[signal.index()];
+            let mac = |number: u64| number.to_be_bytes()[2..].iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":");
+            return DeviceCase::Macs(ranges.iter().map(|&(first, last)| [mac(first), mac(last)]).collect());
+        }
+        Expr::All(all) => ExpressionCase::All(parts(all)),
+        Expr::Any(any) => ExpressionCase::Any(parts(any)),
+        Expr::Not(part) => ExpressionCase::Not(Box::new(describe_expression(set, part))),
+    })
+}
+
+/// By reason's name, as the corpus has them.
+fn verdicts(on_uninspectable: &[OnUninspectable; Reason::ALL.len()]) -> BTreeMap<String, String> {
+    let name = |verdict| match verdict {
+        OnUninspectable::Pass => "pass",
+        OnUninspectable::Drop => "drop",
+        OnUninspectable::DropIfRuleCouldMatch => "drop_if_rule_could_match",
+    };
+    Reason::ALL.into_iter().zip(on_uninspectable).map(|(reason, verdict)| (reason.name().into(), name(*verdict).into())).collect()
+}
+
+/// In hex.
+fn frame_case(name: String, bytes: &[u8], expect: ExpectCase) -> FrameCase {
+    FrameCase {
+        name,
+        hex: Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        mac: None,
+        from: None,
+        to: None,
+        service: None,
+        flags: None,
+        tags: Vec::new(),
+        options: None,
+        extensions: Vec::new(),
+        fragment: None,
+        payload: 0,
+        cut: None,
+        patch: BTreeMap::new(),
+        expect,
+    }
+}

@@ -1,0 +1,104 @@
+//! Random policies and packets through the oracle, the host engine and the kernel program: verdict, rule, monitored rules, reason and
+//! answer of every frame, and the counters they add up to. A difference is shrunk and printed as a case for the corpus.
+
+#[path = "../../tests/engines/corpus_case.rs"]
+mod corpus_case;
+mod describe;
+mod frames;
+mod judge;
+mod policies;
+mod shrink;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use fastrand::Rng;
+
+use judge::{Judge, Prepared};
+
+#[derive(Parser)]
+#[command(about = "Compares the three engines on random policies and packets")]
+struct Arguments {
+    /// Pairs of a policy set and a packet.
+    #[arg(long, default_value_t = 200_000)]
+    pairs: u64,
+    /// The same seed gives the same pairs.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Packets for each policy set; loading one into the kernel costs more than a thousand packets.
+    #[arg(long, default_value_t = 1000)]
+    packets: u64,
+    /// Leave the kernel out, which needs root.
+    #[arg(long)]
+    without_kernel: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Arguments { pairs, seed, packets, without_kernel } = Arguments::parse();
+    if packets == 0 {
+        bail!("--packets 0 asks nothing: give at least 1");
+    }
+    let start = Instant::now();
+    let mut rng = Rng::with_seed(seed);
+    let mut tally = Tally::default();
+    while tally.pairs < pairs {
+        let case = policies::random(&mut rng);
+        let frames: Vec<Vec<u8>> = (0..packets.min(pairs - tally.pairs)).map(|_| frames::random(&mut rng)).collect();
+        let prepared = Prepared::new(&case)?;
+        let mut judge = Judge::new(&prepared, !without_kernel)?;
+        for (index, frame) in frames.iter().enumerate() {
+            let verdicts = judge.run(frame).with_context(|| format!("run frame {index} of policy set {}", tally.sets))?;
+            tally.count(&verdicts.oracle);
+            if let Some(difference) = verdicts.difference() {
+                println!("seed {seed}, policy set {}, frame {index}: {difference}", tally.sets);
+                println!("shrunk, for edge-agent/tests/corpus/ once it is understood:\n");
+                println!("{}", shrink::shrink(&case, &frames[..=index], !without_kernel)?);
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        tally.sets += 1;
+        tally.pairs += frames.len() as u64;
+    }
+    let Tally { pairs, sets, passed, dropped, rejected, answered, by_rule, monitored, uninspectable } = tally;
+    println!(
+        "{pairs} pairs of {sets} policy sets, seed {seed}: no difference between {} in {:.0} s",
+        if without_kernel { "oracle and host engine" } else { "oracle, host engine and kernel" },
+        start.elapsed().as_secs_f64()
+    );
+    println!(
+        "{passed} passed, {dropped} dropped, {rejected} rejected ({answered} answered); {by_rule} decided by a rule, \
+         {monitored} met a monitored one, {uninspectable} uninspectable"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the pairs were: a run in which nothing is dropped proves little.
+#[derive(Default)]
+struct Tally {
+    pairs: u64,
+    sets: u64,
+    passed: u64,
+    dropped: u64,
+    rejected: u64,
+    answered: u64,
+    by_rule: u64,
+    monitored: u64,
+    uninspectable: u64,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: &edge_agent::engine::Outcome) {
+        use edge_ebpf::abi::Verdict;
+        match outcome.verdict {
+            Verdict::Pass => self.passed += 1,
+            Verdict::Drop => self.dropped += 1,
+            Verdict::Reject => self.rejected += 1,
+        }
+        self.answered += u64::from(outcome.reply.is_some());
+        self.by_rule += u64::from(outcome.rule.is_some());
+        self.monitored += u64::from(!outcome.monitored.is_empty());
+        self.uninspectable += u64::from(outcome.reason.is_some());
+    }
+}

@@ -1,0 +1,167 @@
+//! Random policy sets in the model's own words. Sets of addresses and MACs are drawn from few numbers, so that they meet, nest and end
+//! where others begin: that is where tables go wrong.
+
+use std::sync::Arc;
+
+use edge_agent::policy::model::{
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo, PortProtocol,
+    Ranges, RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
+};
+use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Reason};
+use fastrand::Rng;
+
+/// A policy set and the configured verdicts on what cannot be inspected.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub policies: Resolved,
+    pub on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+}
+
+pub fn random(rng: &mut Rng) -> Case {
+    let policies: Vec<PolicyInfo> = (0..rng.u32(1..4))
+        .map(|index| PolicyInfo {
+            name: format!("policy-{index}"),
+            title: String::new(),
+            severity: "low".into(),
+            mode: if rng.u8(..4) == 0 { Mode::Monitor } else { Mode::Enforce },
+            priority: index,
+            built_in: index == 0 && rng.u8(..3) == 0,
+        })
+        .collect();
+    let policy = |rng: &mut Rng| PolicyId(rng.u32(..policies.len() as u32));
+    let signals: Vec<Signal> = (0..rng.usize(1..6)).map(|_| Signal::Mac(Arc::new(macs(rng)))).collect();
+    let groups: Vec<Group> = (0..rng.usize(0..6))
+        .map(|index| Group { policy: policy(rng), name: format!("group-{index}"), when: expression(rng, signals.len(), 0) })
+        .collect();
+    let sets: Vec<Arc<AddressSet>> = (0..rng.usize(1..8)).map(|_| Arc::new(addresses(rng))).collect();
+    let destinations: Vec<Destination> = (0..rng.usize(0..6))
+        .map(|index| Destination {
+            policy: policy(rng),
+            name: format!("destination-{index}"),
+            sets: (0..rng.usize(1..4)).map(|_| Arc::clone(&sets[rng.usize(..sets.len())])).collect(),
+        })
+        .collect();
+    // Mostly few rules; sometimes around the borders of a word, sometimes as many as there can be.
+    let count = match rng.u8(..16) {
+        0 => rng.usize(60..70),
+        1 => rng.usize(120..200),
+        2 => MAX_RULES - rng.usize(..2),
+        _ => rng.usize(..10),
+    };
+    // With many rules, one in many may decide: else the first words would always do so.
+    let deciding = if count > 32 { rng.usize(1..count) } else { 1 };
+    let mut order: Vec<PolicyId> = (0..count).map(|_| policy(rng)).collect();
+    order.sort();
+    let rules = order
+        .into_iter()
+        .enumerate()
+        .map(|(index, id)| {
+            let action = if rng.usize(..deciding) == 0 {
+                [Action::Pass, Action::Drop, Action::Reject, Action::Monitor][rng.usize(..4)]
+            } else {
+                Action::Monitor
+            };
+            Rule {
+                policy: id,
+                id: format!("rule-{index}"),
+                from: (0..rng.usize(1..3)).map(|_| device(rng, groups.len())).collect(),
+                to: (0..rng.usize(1..3)).map(|_| remote(rng, destinations.len())).collect(),
+                services: (0..rng.usize(1..4)).map(|_| service(rng)).collect(),
+                action,
+                monitored: action == Action::Monitor || policies[id.index()].mode == Mode::Monitor,
+                report: rng.bool(),
+            }
+        })
+        .collect();
+    let on_uninspectable = Reason::ALL
+        .map(|_| [OnUninspectable::Pass, OnUninspectable::Drop, OnUninspectable::DropIfRuleCouldMatch][[0, 1, 2, 2][rng.usize(..4)]]);
+    Case { policies: Resolved { policies, signals, groups, destinations, rules }, on_uninspectable }
+}
+
+fn expression(rng: &mut Rng, signals: usize, depth: u32) -> Expr {
+    let parts = |rng: &mut Rng| (0..rng.usize(..3)).map(|_| expression(rng, signals, depth + 1)).collect();
+    match rng.u8(..if depth < 2 { 6 } else { 3 }) {
+        3 => Expr::All(parts(rng)),
+        4 => Expr::Any(parts(rng)),
+        5 => Expr::Not(Box::new(expression(rng, signals, depth + 1))),
+        _ => Expr::Signal(SignalId(rng.u32(..signals as u32))),
+    }
+}
+
+fn device(rng: &mut Rng, groups: usize) -> DeviceSelector {
+    match rng.u8(..5) {
+        0 => DeviceSelector::All,
+        1 => DeviceSelector::Unknown,
+        _ if groups > 0 => DeviceSelector::Group(GroupId(rng.u32(..groups as u32))),
+        _ => DeviceSelector::All,
+    }
+}
+
+fn remote(rng: &mut Rng, destinations: usize) -> RemoteSelector {
+    if destinations == 0 || rng.u8(..4) == 0 {
+        RemoteSelector::Any
+    } else {
+        RemoteSelector::Destination(DestinationId(rng.u32(..destinations as u32)))
+    }
+}
+
+/// Ports that packets go to, and neighbours of theirs.
+pub const PORTS: [u16; 8] = [0, 1, 53, 442, 443, 444, 8080, 65535];
+/// Protocol numbers that packets have: those with a reading of their own, extension headers, and others.
+pub const PROTOCOLS: [u8; 12] = [0, 1, 4, 6, 17, 43, 44, 47, 51, 58, 60, 255];
+
+fn service(rng: &mut Rng) -> ServiceMatch {
+    match rng.u8(..6) {
+        0 => ServiceMatch::Any,
+        1 => ServiceMatch::Protocol(PROTOCOLS[rng.usize(..PROTOCOLS.len())]),
+        2 => ServiceMatch::Icmp { family: if rng.bool() { Family::V4 } else { Family::V6 }, kind: [0, 8, 128, 135][rng.usize(..4)] },
+        _ => {
+            let (a, b) = (PORTS[rng.usize(..PORTS.len())], PORTS[rng.usize(..PORTS.len())]);
+            let (first, last) = if rng.bool() { (a, a) } else { (a.min(b), a.max(b)) };
+            ServiceMatch::Ports { protocol: if rng.bool() { PortProtocol::Tcp } else { PortProtocol::Udp }, first, last }
+        }
+    }
+}
+
+/// Prefixes of few numbers.
+fn macs(rng: &mut Rng) -> Ranges<u64> {
+    Ranges::new(
+        (0..rng.usize(1..5))
+            .map(|_| {
+                let mac = mac(rng);
+                let below = (1u64 << (48 - [1, 8, 16, 24, 28, 36, 44, 47, 48][rng.usize(..9)])) - 1;
+                (mac & !below, mac | below)
+            })
+            .collect(),
+    )
+}
+
+/// A MAC out of few, which differ early, late and in the middle.
+pub fn mac(rng: &mut Rng) -> u64 {
+    let start = [0x6409_8000_0000, 0x6409_8100_0000, 0x0025_9000_0000, 0xfe00_0000_0000][rng.usize(..4)];
+    start | [0, 1, 2, 0xff, 0x100, 0xf000, 0xff_ffff, 0x12_3456][rng.usize(..8)]
+}
+
+fn addresses(rng: &mut Rng) -> AddressSet {
+    let v4 = (0..rng.usize(..6)).map(|_| range(u128::from(v4(rng)), [0, 1, 8, 12, 16, 17, 23, 24, 25, 30, 31, 32][rng.usize(..12)], 32));
+    let v4 = Ranges::new(v4.map(|(first, last)| (first as u32, last as u32)).collect());
+    let v6 = (0..rng.usize(..6)).map(|_| range(v6(rng), [0, 3, 16, 20, 32, 44, 47, 48, 56, 64, 65, 96, 127, 128][rng.usize(..14)], 128));
+    AddressSet { v4, v6: Ranges::new(v6.collect()) }
+}
+
+/// The prefix of `length` bits that holds `number`.
+fn range(number: u128, length: u32, bits: u32) -> (u128, u128) {
+    let space = u128::MAX >> (128 - bits);
+    let below = space.unbounded_shr(length);
+    (number & !below, number | below)
+}
+
+pub fn v4(rng: &mut Rng) -> u32 {
+    let start = [0x2a3e_3000, 0x2a3e_31ff, 0x0a00_0000, 0xc0a8_0100, 0xffff_ffff, 0][rng.usize(..6)];
+    u32::wrapping_add(start, [0, 1, 7, 0xff, 0x100, 0xffff, 0x1_0000, u32::MAX][rng.usize(..8)])
+}
+
+pub fn v6(rng: &mut Rng) -> u128 {
+    let start: u128 = [0x2001_0db8 << 96, 0x2408_0000 << 96, 0x2408_8000 << 96, 1, u128::MAX, 0xfe80 << 112][rng.usize(..6)];
+    start.wrapping_add([0, 1, 0xff, 0x42 << 80, 0x43 << 80, 1 << 64, 1 << 16, u128::MAX][rng.usize(..8)])
+}

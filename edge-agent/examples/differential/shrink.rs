@@ -1,0 +1,67 @@
+//! Makes a difference small: fewer frames, fewer rules, fewer selectors, as long as the engines still differ.
+
+use anyhow::ensure;
+use edge_agent::policy::model::Resolved;
+
+use crate::corpus_case::{self, FrameCase};
+use crate::describe;
+use crate::judge::{Judge, Prepared};
+use crate::policies::Case;
+
+/// Attempts, each of which may load a program.
+const ATTEMPTS: usize = 300;
+
+/// The last of `frames` shows a difference. Returns a smaller pair that still does, in the corpus' form.
+pub fn shrink(case: &Case, frames: &[Vec<u8>], with_kernel: bool) -> anyhow::Result<String> {
+    let mut case = case.clone();
+    let mut frames = frames.to_vec();
+    let mut attempts = ATTEMPTS;
+    let mut differs = |case: &Case, frames: &[Vec<u8>]| -> anyhow::Result<bool> {
+        if attempts == 0 {
+            return Ok(false);
+        }
+        attempts -= 1;
+        let prepared = Prepared::new(case)?;
+        let mut judge = Judge::new(&prepared, with_kernel)?;
+        for frame in frames {
+            if judge.run(frame)?.difference().is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    // Most frames stand alone; the others need the first fragments before them.
+    let last = frames[frames.len() - 1..].to_vec();
+    if differs(&case, &last)? {
+        frames = last;
+    } else {
+        drop_parts(&mut frames, |frames| differs(&case, frames))?;
+    }
+    let mut rules = std::mem::take(&mut case.policies.rules);
+    drop_parts(&mut rules, |rules| {
+        let policies = Resolved { rules: rules.to_vec(), ..case.policies.clone() };
+        differs(&Case { policies, on_uninspectable: case.on_uninspectable }, &frames)
+    })?;
+    case.policies.rules = rules;
+    let text = serde_yaml::to_string(&describe::describe(&case, &frames)?)?;
+    let read: corpus_case::Case = serde_yaml::from_str(&text)?;
+    let again = Case { policies: read.resolved(), on_uninspectable: read.on_uninspectable() };
+    let bytes: Vec<Vec<u8>> = read.frames.iter().map(FrameCase::bytes).collect();
+    ensure!(differs(&again, &bytes)?, "the case as written shows no difference:\n{text}");
+    Ok(text)
+}
+
+/// Halves, then quarters, and so on down to single parts are left out where they are not missed.
+fn drop_parts<T: Clone>(parts: &mut Vec<T>, mut still: impl FnMut(&[T]) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let mut size = parts.len().div_ceil(2);
+    while size > 0 {
+        let mut start = 0;
+        while start < parts.len() {
+            let mut fewer = parts.clone();
+            fewer.drain(start..(start + size).min(parts.len()));
+            if still(&fewer)? { *parts = fewer } else { start += size }
+        }
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    Ok(())
+}
