@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod command;
+pub mod differential;
 pub mod lab;
 pub mod lint;
 pub mod run;

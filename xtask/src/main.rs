@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, Purpose};
-use xtask::{build, lint, run, test};
+use xtask::{build, differential, lint, run, test};
 
 #[derive(Parser)]
 #[command(name = "x", bin_name = "./x", about = "Set-up, build, lab, test: the project's own commands")]
@@ -28,6 +28,8 @@ enum Command {
     Run(run::Run),
     /// Check formatting and lints.
     Lint,
+    /// Ask the three engines about random policies and packets.
+    Differential(differential::Differential),
     /// Run every test; as root also those that load programs and build networks.
     Test,
 }
@@ -50,6 +52,7 @@ impl Command {
             Command::Setup { purpose } => setup::setup(purpose).map(drop),
             Command::Build => build::build().map(|agent| println!("{}", agent.display())),
             Command::Run(command) => command.run(),
+            Command::Differential(command) => command.run(),
             Command::Lint => lint::lint(),
             Command::Test => test::test(),
         }
