@@ -16,7 +16,7 @@ pub fn test() -> Result<()> {
     run(Command::new(&agent).args(["test", "policies"]).current_dir(workspace()))?;
 
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--lib", "--bins", "--tests"]).env("EDGE_AGENT", &agent);
+    tests.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
     if is_root() {
         tests.args(["--", "--include-ignored"]);
     } else {

@@ -13,10 +13,13 @@ mod directory;
 mod host;
 pub mod metrics;
 mod namespace;
+mod pass;
 pub mod plan;
 pub mod process;
 mod servers;
 pub mod signal;
+
+use std::os::fd::OwnedFd;
 
 use anyhow::{Result, bail};
 
@@ -36,6 +39,8 @@ pub struct Lab {
     pub gateway: Namespace,
     pub switch: Namespace,
     pub servers: Servers,
+    /// The program at the far end of the inside link.
+    _pass: OwnedFd,
     pub directory: Directory,
 }
 
@@ -53,7 +58,7 @@ impl Lab {
         let servers = Namespace::new(id.namespace("servers"))?;
 
         switch.ip(&["link add bridge0 type bridge forward_delay 0", "link set bridge0 up"])?;
-        connect_inside(&gateway, &switch)?;
+        let pass = connect_inside(&gateway, &switch)?;
         connect_outside(&gateway, &servers)?;
         let [phone, laptop] = DEVICES.map(|device| -> Result<Host> {
             let namespace = Namespace::new(id.namespace(device.name))?;
@@ -61,11 +66,11 @@ impl Lab {
             Host::new(device, namespace, &directory)
         });
         let servers = Servers::start(servers, &directory)?;
-        Ok(Self { phone: phone?, laptop: laptop?, gateway, switch, servers, directory })
+        Ok(Self { phone: phone?, laptop: laptop?, gateway, switch, servers, _pass: pass, directory })
     }
 }
 
-fn connect_inside(gateway: &Namespace, switch: &Namespace) -> Result<()> {
+fn connect_inside(gateway: &Namespace, switch: &Namespace) -> Result<OwnedFd> {
     let (inside, mac, to) = (gateway::INSIDE, gateway::INSIDE_MAC, gateway.name());
     switch
         .ip(&[&format!("link add uplink0 type veth peer name {inside} address {mac} netns {to}"), "link set uplink0 master bridge0 up"])?;
@@ -74,8 +79,9 @@ fn connect_inside(gateway: &Namespace, switch: &Namespace) -> Result<()> {
         &format!("addr add {}/64 dev {inside}", gateway::INSIDE_IPV6),
         &format!("link set {inside} up"),
     ])?;
-    // What XDP sends back arrives at the peer only where that receives by NAPI. VLAN tags stay in the frames, as on a wire.
-    set_features(switch, "uplink0", &[("gro", true), ("tx-vlan-hw-insert", false), ("tx-vlan-stag-hw-insert", false)])
+    // VLAN tags stay in the frames, as on a wire.
+    set_features(switch, "uplink0", &[("tx-vlan-hw-insert", false), ("tx-vlan-stag-hw-insert", false)])?;
+    pass::attach(switch, "uplink0")
 }
 
 fn connect_outside(gateway: &Namespace, servers: &Namespace) -> Result<()> {
@@ -100,7 +106,7 @@ fn connect_outside(gateway: &Namespace, servers: &Namespace) -> Result<()> {
     for server in SERVERS {
         servers.ip(&[&format!("addr add {}/32 dev lo", server.ipv4), &format!("addr add {}/128 dev lo", server.ipv6)])?;
     }
-    set_features(servers, "eth0", &[("gro", true)])
+    Ok(())
 }
 
 fn connect_device(device: &Device, namespace: &Namespace, switch: &Namespace) -> Result<()> {

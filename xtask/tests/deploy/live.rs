@@ -43,8 +43,7 @@ fn every_query_has_data_and_the_banned_device_raises_its_alert() -> Result<()> {
     }
     let lab = Lab::start()?;
     let policies = policies(&lab)?;
-    let agent = std::env::var_os("EDGE_AGENT").map_or_else(agent_path, |path| Ok(PathBuf::from(path)))?;
-    let _agent = Agent::start(&lab, &agent, &Settings::new(policies))?;
+    let _agent = Agent::start(&lab, &agent_path()?, &Settings::new(policies))?;
     let prometheus = Prometheus::start(&lab)?;
 
     // A rate needs two scrapes that differ, so the traffic goes on while the queries are asked.

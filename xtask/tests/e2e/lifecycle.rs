@@ -30,7 +30,7 @@ fn detach_takes_off_programs_and_pins_alike() {
     let detached = agent.command(&["detach"]).unwrap();
     assert!(detached.status.success(), "{}", String::from_utf8_lossy(&detached.stderr));
     assert_eq!([gateway::INSIDE, gateway::OUTSIDE].map(|interface| program_on(&lab, interface)), [None, None]);
-    assert_eq!(files_below(&lab.directory.bpf()), 0);
+    assert_eq!(files_below(&settings.pins(&lab)), 0);
     assert_eq!(BANNED.from(&lab.phone, &lab.directory).unwrap().outcome, Outcome::Reached);
 }
 
