@@ -16,6 +16,7 @@ use clap::Args;
 use crate::build::{agent_path, cargo};
 use crate::command::{is_root, run as run_command, workspace};
 use crate::lab::agent::{Agent, METRICS, Settings};
+use crate::lab::plan::{LAPTOP, PHONE, gateway};
 use crate::lab::{Lab, signal};
 use crate::setup::{Purpose, setup};
 use table::{RuleCount, Table};
@@ -80,8 +81,12 @@ fn in_lab(once: bool) -> Result<()> {
             print!("\x1b[H\x1b[J");
         }
         let how_to_end = if once { "" } else { " · Ctrl-C ends it" };
-        println!("edge-filter lab · round {round}{how_to_end}\n\n{table}");
-        println!("  counted in the kernel, read from http://{METRICS}/metrics in the gateway; look around with");
+        println!("edge-filter lab · round {round}{how_to_end}\n");
+        println!("  phone:   {}, a prefix of Xiaomi, which the policy iaf-2014 keeps from servers in China", PHONE.mac);
+        println!("  laptop:  {}, a prefix of Lenovo, which no policy is about", LAPTOP.mac);
+        println!("  gateway: the agent, with the program in XDP on {} and {}\n", gateway::INSIDE, gateway::OUTSIDE);
+        println!("{table}");
+        println!("  Counted in the kernel, read from the agent's metrics. To see for yourself:");
         println!("  ip netns exec {} curl http://{METRICS}/metrics", lab.gateway.name());
         std::io::stdout().flush().context("cannot write to standard output")?;
         if once {
@@ -108,7 +113,6 @@ fn verdict(table: &Table<'_>) -> Result<()> {
     if !rules.iter().any(|rule| rule.packets > 0 && matches!(rule.action.as_str(), "drop" | "reject")) {
         bail!("tries were blocked, but no rule has counted a packet");
     }
-    println!("\nAll {} tries went as expected.", rows.len());
     Ok(())
 }
 

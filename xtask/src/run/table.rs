@@ -55,8 +55,9 @@ impl fmt::Display for Table<'_> {
             let mark = if row.is_as_expected() { ' ' } else { '!' };
             writeln!(formatter, "{mark} {device:<7} {protocol:<6} {name:<22} {address:<22} {country:<3} {outcome:<19} {after:>7}")?;
         }
-        if !rows.iter().all(Row::is_as_expected) {
-            writeln!(formatter, "! not as expected")?;
+        match rows.iter().filter(|row| !row.is_as_expected()).count() {
+            0 => writeln!(formatter, "  all {} as expected", rows.len())?,
+            unexpected => writeln!(formatter, "! {unexpected} of {} not as expected", rows.len())?,
         }
         writeln!(formatter, "\n  {:<20} {:<24} {:<12} {:>10} {:>12}", "policy", "rule", "action", "packets", "bytes")?;
         for RuleCount { policy, rule, action, packets, bytes } in *rules {
@@ -104,6 +105,7 @@ mod tests {
         let unexpected: Vec<_> = text.lines().filter(|line| line.starts_with("! phone")).collect();
         assert_eq!(unexpected.len(), 1);
         assert!(unexpected[0].contains("2001:67c:2564:a119::77"));
+        assert!(text.lines().any(|line| line == "! 1 of 2 not as expected"));
         assert!(text.lines().any(|line| line.split_whitespace().eq(["iaf-2014", "no-reporting", "drop", "12", "1024"])));
     }
 }
