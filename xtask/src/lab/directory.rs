@@ -82,11 +82,11 @@ impl Drop for Directory {
     }
 }
 
-/// Removes what labs of processes that are no more have left: namespaces, mounts, files.
+/// Removes what labs of processes that are no more have left: processes, namespaces, mounts, files.
 pub fn remove_leftovers() {
     for name in entries(Path::new(NAMES)) {
         if name.strip_prefix(PREFIX).is_some_and(is_left_over)
-            && let Err(error) = output(Command::new("ip").args(["netns", "delete", &name]))
+            && let Err(error) = remove_namespace(&name)
         {
             eprintln!("lab: {error:#}");
         }
@@ -98,10 +98,24 @@ pub fn remove_leftovers() {
     }
 }
 
-/// Whether the process at the head of a name (`PID-…`) is gone.
+/// With what still runs in it: a program that changed its user does not die with the process that started it (prctl(2)).
+fn remove_namespace(name: &str) -> Result<()> {
+    for process in output(Command::new("ip").args(["netns", "pids", name]))?.lines() {
+        let process = process.trim().parse().with_context(|| format!("ip netns pids printed {process}"))?;
+        // SAFETY: takes two numbers. That the process has ended by now is as good.
+        unsafe { libc::kill(process, libc::SIGKILL) };
+    }
+    output(Command::new("ip").args(["netns", "delete", name])).map(drop)
+}
+
+/// Whether the process at the head of a name (`PID-…`) is gone, or a zombie.
 fn is_left_over(name: &str) -> bool {
-    let process = name.split('-').next().and_then(|id| id.parse::<u32>().ok());
-    process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists())
+    let Some(id) = name.split('-').next().and_then(|id| id.parse::<u32>().ok()) else { return false };
+    match fs::read_to_string(format!("/proc/{id}/stat")) {
+        // proc_pid_stat(5): the state follows the name, which is in parentheses and may itself hold any character.
+        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z')),
+        Err(_) => true,
+    }
 }
 
 fn entries(directory: &Path) -> Vec<String> {

@@ -1,10 +1,14 @@
 //! The lab itself, without an agent: what the other tests and `./x run` take for granted.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use xtask::command::output;
 use xtask::lab::client::{Family, Outcome, Protocol, Try};
 use xtask::lab::plan::SERVERS;
+use xtask::lab::process::wait_until;
 use xtask::lab::{Lab, remove_leftovers};
 
 /// Everything is reached while nothing filters. Otherwise a "blocked" elsewhere would prove nothing.
@@ -38,9 +42,17 @@ fn nothing_is_left_of_a_lab_that_ended_or_crashed() {
     let name = "edge-lab-4194305-0-phone";
     let left = Path::new("/run/edge-lab/4194305-0");
     assert!(Command::new("ip").args(["netns", "add", name]).status().unwrap().success());
+    let mut running = Command::new("ip").args(["netns", "exec", name, "sleep", "60"]).spawn().unwrap();
+    wait_until(
+        Duration::from_secs(5),
+        "something runs there",
+        || Ok(!output(Command::new("ip").args(["netns", "pids", name]))?.is_empty()),
+    )
+    .unwrap();
     std::fs::create_dir_all(left.join("bpf")).unwrap();
     assert!(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(left.join("bpf")).status().unwrap().success());
     remove_leftovers();
+    assert_eq!(running.wait().unwrap().signal(), Some(libc::SIGKILL));
     assert!(!left.exists());
     assert!(!Path::new("/run/netns").join(name).exists());
 }
