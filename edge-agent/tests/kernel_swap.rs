@@ -45,6 +45,8 @@ fn a_generation_is_attached_and_the_next_one_replaces_it_on_the_same_link() {
     let namespace = Namespace::enter();
     namespace.veth("lan.7", "device");
     namespace.veth("wan", "upstream");
+    // Frames that need more than one buffer: the driver takes only a program that knows of them.
+    ip(&["link", "set", "device", "mtu", "9000"]);
     let wanted = [("lan.7", Role::Inside, WantedMode::Native), ("wan", Role::Outside, WantedMode::Native)];
     let mut dataplane = Dataplane::open(settings(&namespace, &wanted)).expect("opens");
     assert!(dataplane.observe(&namespace.interfaces()).expect("observes"), "interfaces without a program are to be attached to");

@@ -72,7 +72,7 @@ impl Counters {
     }
 
     /// The slot of each rule of `compiled`. Slots in `in_use` keep their owners.
-    pub fn rule_slots(&mut self, compiled: &Compiled, in_use: &HashSet<u32>) -> Result<Allocation, Error> {
+    pub fn rule_slots(&self, compiled: &Compiled, in_use: &HashSet<u32>) -> Result<Allocation<RuleKey>, Error> {
         let mut wanted = Vec::with_capacity(compiled.rules.len());
         for rule in &compiled.rules {
             let policy = compiled.policies.get(rule.policy.index()).map_or("", |policy| &policy.name);
@@ -88,7 +88,7 @@ impl Counters {
     }
 
     /// The slot of each interface of this name.
-    pub fn interface_slots(&mut self, names: &[String]) -> Result<Allocation, Error> {
+    pub fn interface_slots(&self, names: &[String]) -> Result<Allocation<String>, Error> {
         let limit = self.interfaces.capacity();
         let way_out = "run `edge-agent check` and configure fewer";
         self.interfaces.allocate(names, &HashSet::new()).map_err(|_| Error::TooMany {
@@ -100,20 +100,24 @@ impl Counters {
     }
 
     /// Writes down the owners of fresh slots, whose counts begin at zero. The counters must be pinned by now.
-    pub fn commit(&mut self, rules: &Allocation, interfaces: &Allocation) -> Result<(), Error> {
+    pub fn commit(&mut self, rules: &Allocation<RuleKey>, interfaces: &Allocation<String>) -> Result<(), Error> {
         let mut counters = self.counters(RULE_COUNTERS)?;
-        for slot in &rules.fresh {
+        for (slot, key) in &rules.fresh {
             reset(&mut counters, *slot, RULE_COUNTERS)?;
-            let key = self.rules.owner(*slot).and_then(RuleKey::encode).unwrap_or([0; RULE_KEY_BYTES]);
-            self.rule_keys.set(*slot, Value(key), 0).map_err(Error::map("write", RULE_KEYS))?;
+            // Longer keys were refused when the slots were allocated.
+            let bytes = key.encode().unwrap_or([0; RULE_KEY_BYTES]);
+            self.rule_keys.set(*slot, Value(bytes), 0).map_err(Error::map("write", RULE_KEYS))?;
+            self.rules.take(*slot, key.clone());
         }
         let mut counters = self.counters(INTERFACE_COUNTERS)?;
-        for slot in &interfaces.fresh {
+        for (slot, name) in &interfaces.fresh {
             for verdict in 0..VERDICTS as u32 {
                 reset(&mut counters, slot * VERDICTS as u32 + verdict, INTERFACE_COUNTERS)?;
             }
-            let name = self.interfaces.owner(*slot).and_then(|name| padded(name.as_bytes())).unwrap_or([0; INTERFACE_KEY_BYTES]);
-            self.interface_keys.set(*slot, Value(name), 0).map_err(Error::map("write", INTERFACE_KEYS))?;
+            // The kernel has no longer names either.
+            let bytes = padded(name.as_bytes()).unwrap_or([0; INTERFACE_KEY_BYTES]);
+            self.interface_keys.set(*slot, Value(bytes), 0).map_err(Error::map("write", INTERFACE_KEYS))?;
+            self.interfaces.take(*slot, name.clone());
         }
         Ok(())
     }

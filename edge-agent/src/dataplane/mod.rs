@@ -132,8 +132,8 @@ impl Dataplane {
         let targets = plan.attach.iter().chain(plan.replace.iter().map(|(_, target)| target));
         let by_index: Vec<(u32, u8)> = targets
             .filter_map(|target| {
-                let slot = self.counters.interfaces.slot(&target.name.interface)?;
-                Some((target.index, u8::try_from(slot).ok()?))
+                let place = names.iter().position(|name| *name == target.name.interface)?;
+                Some((target.index, u8::try_from(interface_slots.slots[place]).ok()?))
             })
             .collect();
         let twice = || Error::Twice { what: "the interface index of", name: names.join(", ") };

@@ -12,11 +12,11 @@ pub struct Slots<K> {
 
 /// What has to change in the kernel's tables so that each wanted key has its slot.
 #[derive(PartialEq, Eq, Debug)]
-pub struct Allocation {
+pub struct Allocation<K> {
     /// The slot of each wanted key, in their order.
     pub slots: Vec<u32>,
-    /// Slots that got an owner. The counts in them, if any, are another's: reset them.
-    pub fresh: Vec<u32>,
+    /// Slots that get an owner. The counts in them, if any, are another's: reset them.
+    pub fresh: Vec<(u32, K)>,
 }
 
 /// More keys are wanted or in use than there are slots.
@@ -35,11 +35,12 @@ impl<K: Eq + Hash + Clone> Slots<K> {
         Self { owners, by_key }
     }
 
-    /// A slot for each of `wanted`: its own, else a free one, else one whose owner is neither wanted nor among `in_use`.
+    /// A slot for each of `wanted`: its own, else a free one, else one whose owner is neither wanted nor among `in_use`. Changes nothing:
+    /// the fresh ones are to be taken by [`Self::take`].
     ///
     /// # Errors
-    /// [`Full`] if these do not suffice; nothing has changed then.
-    pub fn allocate(&mut self, wanted: &[K], in_use: &HashSet<u32>) -> Result<Allocation, Full> {
+    /// [`Full`] if these do not suffice.
+    pub fn allocate(&self, wanted: &[K], in_use: &HashSet<u32>) -> Result<Allocation<K>, Full> {
         let kept: HashSet<u32> = wanted.iter().filter_map(|key| self.by_key.get(key)).copied().chain(in_use.iter().copied()).collect();
         let (free, owned): (Vec<u32>, Vec<u32>) =
             (0..).zip(&self.owners).map(|(slot, _)| slot).filter(|slot| !kept.contains(slot)).partition(|slot| self.owner(*slot).is_none());
@@ -54,22 +55,25 @@ impl<K: Eq + Hash + Clone> Slots<K> {
                 None => {
                     let slot = available.next().ok_or(Full)?;
                     given.insert(key, slot);
-                    fresh.push(slot);
+                    fresh.push((slot, key.clone()));
                     slot
                 }
             };
             slots.push(slot);
         }
-        for (key, slot) in given {
-            if let Some(former) = self.owners[slot as usize].replace(key.clone()) {
-                self.by_key.remove(&former);
-            }
-            self.by_key.insert(key.clone(), slot);
-        }
         Ok(Allocation { slots, fresh })
     }
 
-    pub fn owner(&self, slot: u32) -> Option<&K> {
+    /// Makes `key` the owner of a slot. Slots beyond the table are nobody's.
+    pub fn take(&mut self, slot: u32, key: K) {
+        let Some(owner) = self.owners.get_mut(slot as usize) else { return };
+        if let Some(former) = owner.replace(key.clone()) {
+            self.by_key.remove(&former);
+        }
+        self.by_key.insert(key, slot);
+    }
+
+    fn owner(&self, slot: u32) -> Option<&K> {
         self.owners.get(slot as usize)?.as_ref()
     }
 
@@ -101,9 +105,9 @@ mod tests {
 
     #[test]
     fn an_owner_keeps_its_slot_and_a_new_one_takes_a_free_one() {
-        let mut slots = table(&["a", "b", "", ""]);
+        let slots = table(&["a", "b", "", ""]);
         let allocation = slots.allocate(&wanted(&["c", "b", "c"]), &HashSet::new());
-        assert_eq!(allocation, Ok(Allocation { slots: vec![2, 1, 2], fresh: vec![2] }));
+        assert_eq!(allocation, Ok(Allocation { slots: vec![2, 1, 2], fresh: vec![(2, "c".to_owned())] }));
         assert_eq!(slots.slot(&"a".to_owned()), Some(0), "a removed rule keeps its counts while there is room");
     }
 
@@ -111,15 +115,17 @@ mod tests {
     fn a_full_table_gives_up_owners_that_nobody_uses() {
         let mut slots = table(&["running", "gone", "wanted"]);
         let allocation = slots.allocate(&wanted(&["wanted", "new"]), &HashSet::from([0]));
-        assert_eq!(allocation, Ok(Allocation { slots: vec![2, 1], fresh: vec![1] }));
+        assert_eq!(allocation, Ok(Allocation { slots: vec![2, 1], fresh: vec![(1, "new".to_owned())] }));
+        assert_eq!(slots.slot(&"gone".to_owned()), Some(1), "until the slot is taken");
+        slots.take(1, "new".to_owned());
         assert_eq!(slots.slot(&"gone".to_owned()), None);
         assert_eq!(slots.owner(1), Some(&"new".to_owned()));
     }
 
     #[test]
-    fn what_does_not_fit_changes_nothing() {
-        let mut slots = table(&["running", "gone"]);
+    fn what_does_not_fit_is_refused() {
+        let slots = table(&["running", "gone"]);
         assert_eq!(slots.allocate(&wanted(&["x", "y"]), &HashSet::from([0])), Err(Full));
-        assert_eq!(slots.owned().map(|(slot, owner)| (slot, owner.as_str())).collect::<Vec<_>>(), [(0, "running"), (1, "gone")]);
+        assert!(slots.allocate(&wanted(&["x", "running"]), &HashSet::from([0])).is_ok());
     }
 }
