@@ -1,0 +1,228 @@
+//! The agent as a process: what it does at the start, when files, addresses and interfaces change, and at its end.
+
+#[path = "kernel/namespace.rs"]
+mod namespace;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use edge_agent::server::control::{AskError, Request, StatusReport, ask};
+use namespace::{Namespace, ip, privileged};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An agent in a namespace with one inside interface, `lan`. Killed when dropped; what it enforces goes with the namespace.
+struct Agent<'a> {
+    namespace: &'a Namespace,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl<'a> Agent<'a> {
+    fn configured(namespace: &'a Namespace) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let this = Self { namespace, folder, child: None };
+        fs::create_dir(this.path("policies")).expect("a folder");
+        // Port 0: metrics are nobody's matter here.
+        let config = format!(
+            "interfaces: {{inside: [lan]}}\npolicies: policies\nmetrics: {{listen: 127.0.0.1:0}}\ncontrol: {{socket: agent.sock}}\nstate: {{pins: {}}}\n",
+            namespace.pins().root().display()
+        );
+        fs::write(this.path("agent.yaml"), config).expect("a file");
+        this.policy("drop");
+        this
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// One policy with one rule, for everything.
+    fn policy(&self, action: &str) {
+        let text = format!(
+            "apiVersion: edge/v1\nkind: Policy\nmetadata: {{name: p, title: t}}\nspec:\n  rules: [{{id: r, from: all, action: {action}}}]\n"
+        );
+        fs::write(self.path("next"), text).expect("a file");
+        fs::rename(self.path("next"), self.path("policies/p.yaml")).expect("renamed");
+    }
+
+    fn command(&self, command: &str) -> Command {
+        let mut agent = Command::new(env!("CARGO_BIN_EXE_edge-agent"));
+        agent.arg("--config").arg(self.path("agent.yaml")).arg(command);
+        agent
+    }
+
+    fn run(&self, command: &str) -> Output {
+        self.command(command).output().expect("the agent's binary")
+    }
+
+    fn start(&mut self) {
+        let log = fs::File::options().append(true).create(true).open(self.path("log")).expect("a file");
+        self.child = Some(self.command("run").stderr(log).stdin(Stdio::null()).spawn().expect("the agent's binary"));
+    }
+
+    /// What the agent says once `done` is true of it.
+    fn until(&mut self, what: &str, done: impl Fn(&StatusReport) -> bool) -> StatusReport {
+        let start = Instant::now();
+        loop {
+            let report = self.status();
+            if let Some(report) = report.as_ref().filter(|report| done(report)) {
+                return report.clone();
+            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("a child"));
+            assert!(start.elapsed() < PATIENCE && ended.is_none(), "never {what} ({ended:?}): {report:#?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn status(&self) -> Option<StatusReport> {
+        match ask(&self.path("agent.sock"), Request::Status) {
+            Ok(Ok(report)) => Some(serde_json::from_value(report).expect("a report")),
+            Ok(Err(_)) | Err(AskError::NoAgent { .. } | AskError::Io { .. }) => None,
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Ends the process as a crash does.
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it runs");
+            child.wait().expect("it ran");
+        }
+    }
+}
+
+impl Drop for Agent<'_> {
+    fn drop(&mut self) {
+        self.kill();
+        // Whatever a failed test leaves; the namespace's own clean-up tells of what does not go.
+        let _ = self.namespace.pins().remove();
+    }
+}
+
+fn action(report: &StatusReport) -> Option<&str> {
+    report.rules.iter().find(|rule| rule.policy == "p" && rule.active).map(|rule| rule.action.as_str())
+}
+
+#[test]
+fn files_that_change_are_put_in_force_and_broken_ones_are_told_of() {
+    if !privileged("files_that_change_are_put_in_force") {
+        return;
+    }
+    let namespace = Namespace::enter();
+    namespace.veth("lan", "device");
+    let mut agent = Agent::configured(&namespace);
+    agent.start();
+    let first = agent.until("ready", |report| report.ready);
+    assert_eq!((action(&first), first.policies.as_slice()), (Some("drop"), ["p".to_owned()].as_slice()));
+
+    agent.policy("pass");
+    let second = agent.until("reloaded", |report| report.generation > first.generation);
+    assert_eq!(action(&second), Some("pass"));
+
+    agent.policy("explode");
+    let broken = agent.until("told of the broken policy", |report| report.last_failure.is_some());
+    assert_eq!((action(&broken), broken.generation, broken.ready, broken.enforcing), (Some("pass"), second.generation, false, true));
+    let reload = agent.run("reload");
+    assert_eq!(reload.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&reload.stderr).contains("explode"));
+
+    agent.policy("reject");
+    let mended = agent.until("ready again", |report| report.ready);
+    assert_eq!((action(&mended), mended.last_failure.as_ref()), (Some("reject"), None));
+}
+
+#[test]
+fn an_interface_that_vanishes_and_comes_back_is_filtered_again() {
+    if !privileged("an_interface_that_vanishes") {
+        return;
+    }
+    let namespace = Namespace::enter();
+    let mut agent = Agent::configured(&namespace);
+    agent.start();
+    let before = agent.until("running without the interface", |_| true);
+    assert_eq!((before.ready, before.enforcing), (false, false));
+    for _ in 0..2 {
+        namespace.veth("lan", "device");
+        agent.until("ready", |report| report.ready);
+        assert!(namespace.program("lan").is_some());
+        ip(&["link", "delete", "lan"]);
+        agent.until("aware that it has gone", |report| !report.ready);
+    }
+}
+
+#[test]
+fn the_pinhole_follows_the_gateways_own_addresses() {
+    if !privileged("the_pinhole_follows") {
+        return;
+    }
+    let namespace = Namespace::enter();
+    namespace.veth("lan", "device");
+    let mut agent = Agent::configured(&namespace);
+    agent.start();
+    let first = agent.until("ready", |report| report.ready);
+    ip(&["address", "add", "192.0.2.1/24", "dev", "lan"]);
+    agent.until("reloaded", |report| report.ready && report.generation > first.generation);
+    assert!(agent.log().contains("addresses changed"), "{}", agent.log());
+}
+
+#[test]
+fn without_right_policies_it_gives_up_unless_an_earlier_generation_is_in_force() {
+    if !privileged("without_right_policies") {
+        return;
+    }
+    let namespace = Namespace::enter();
+    namespace.veth("lan", "device");
+    let mut agent = Agent::configured(&namespace);
+    agent.policy("explode");
+    let refused = agent.run("run");
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("nothing is enforced") && said.contains("explode") && said.contains("p.yaml:5"), "{said}");
+    assert_eq!(namespace.program("lan"), None);
+
+    agent.policy("drop");
+    agent.start();
+    let good = agent.until("ready", |report| report.ready);
+    agent.kill();
+    let program = namespace.program("lan");
+    let left = agent.run("status");
+    assert_eq!(left.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&left.stdout).starts_with("enforcing without an agent"));
+
+    agent.policy("explode");
+    agent.start();
+    let kept = agent.until("up", |report| report.agent);
+    assert_eq!((kept.enforcing, kept.ready, kept.generation), (true, false, good.generation));
+    assert!(kept.last_failure.is_some_and(|failure| failure.contains("explode")));
+    assert_eq!((action(&agent.status().expect("up")), namespace.program("lan")), (Some("drop"), program));
+
+    agent.policy("pass");
+    let mended = agent.until("ready", |report| report.ready);
+    assert_eq!(action(&mended), Some("pass"));
+}
+
+#[test]
+fn a_running_agent_detaches_and_ends_on_command() {
+    if !privileged("a_running_agent_detaches") {
+        return;
+    }
+    let namespace = Namespace::enter();
+    namespace.veth("lan", "device");
+    let mut agent = Agent::configured(&namespace);
+    agent.start();
+    agent.until("ready", |report| report.ready);
+    let detached = agent.run("detach");
+    assert!(detached.status.success());
+    assert!(String::from_utf8_lossy(&detached.stdout).contains("detached from lan"));
+    assert_eq!(namespace.program("lan"), None);
+    let status = agent.child.take().expect("started").wait().expect("ends");
+    assert!(status.success());
+    assert_eq!(agent.run("status").status.code(), Some(1), "nothing is enforced");
+    assert!(String::from_utf8_lossy(&agent.run("detach").stdout).contains("nothing to detach"));
+}
