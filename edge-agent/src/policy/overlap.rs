@@ -214,18 +214,29 @@ impl<S: Set> Dimension<S> {
     fn compare(&mut self, a: usize, b: usize) -> Comparison<S::Member> {
         let (a, b) = (self.set_of_rule[a], self.set_of_rule[b]);
         let Self { sets, set_of_rule: _, compared } = self;
+        // Most sets of most rules are far apart, and not worth a place in the table.
+        if sets[a].is_apart_from(&sets[b]) {
+            return Comparison { covers: false, common: None };
+        }
         *compared.entry((a, b)).or_insert_with(|| Comparison { covers: sets[a].covers(&sets[b]), common: sets[a].common(&sets[b]) })
     }
 }
 
 trait Set {
     type Member: Copy;
+    /// Quick, and true only if the sets have nothing in common.
+    fn is_apart_from(&self, other: &Self) -> bool;
     fn covers(&self, inner: &Self) -> bool;
     fn common(&self, other: &Self) -> Option<Self::Member>;
 }
 
 impl<T: Number> Set for Ranges<T> {
     type Member = T;
+    fn is_apart_from(&self, other: &Self) -> bool {
+        let ends = |set: &Self| Some((set.iter().next()?.0, set.iter().last()?.1));
+        let (Some((first, last)), Some((other_first, other_last))) = (ends(self), ends(other)) else { return true };
+        last < other_first || other_last < first
+    }
     fn covers(&self, inner: &Self) -> bool {
         covers(self, inner)
     }
@@ -236,6 +247,9 @@ impl<T: Number> Set for Ranges<T> {
 
 impl Set for AddressSet {
     type Member = IpAddr;
+    fn is_apart_from(&self, other: &Self) -> bool {
+        self.v4.is_apart_from(&other.v4) && self.v6.is_apart_from(&other.v6)
+    }
     fn covers(&self, inner: &Self) -> bool {
         covers(&self.v4, &inner.v4) && covers(&self.v6, &inner.v6)
     }

@@ -1,0 +1,133 @@
+//! The description of the keys (which is also the JSON Schema), the decoders and the complete examples have the same keys.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, Log, LogFormat, SourceFiles, XdpChoice, keys::AGENT};
+use edge_agent::policy::keys::POLICY;
+use edge_agent::policy::model::{Action, Mode};
+use edge_agent::policy::problem::{Problems, Source};
+use edge_agent::policy::schema::{Destination, Expression, Group, Policy, Reference, Rule};
+use edge_agent::policy::shape::{Object, Shape};
+use edge_agent::policy::yaml::{self, Node};
+use edge_ebpf::abi::{OnUninspectable, Reason};
+use jiff::civil::date;
+
+const AGENT_FILE: &str = "tests/data/complete/agent.yaml";
+const POLICY_FILE: &str = "tests/data/complete/policy.yaml";
+
+fn read(path: &str) -> Node {
+    let source = Arc::new(Source { path: path.into(), text: std::fs::read_to_string(path).unwrap() });
+    let mut problems = Problems::default();
+    let mut documents = yaml::read(&source, &mut problems);
+    assert!(problems.is_empty(), "{problems}");
+    assert_eq!(documents.len(), 1);
+    documents.remove(0)
+}
+
+/// All `object.key` of a description that the nodes at its places do not have.
+fn unused(object: &'static Object, nodes: &[&Node], seen: &mut Vec<&'static str>, missing: &mut Vec<String>) {
+    if seen.contains(&object.name) {
+        return;
+    }
+    seen.push(object.name);
+    for key in object.keys {
+        let values: Vec<&Node> = nodes.iter().filter_map(|node| node.get(key.name)).collect();
+        if values.is_empty() {
+            missing.push(format!("{}.{}", object.name, key.name));
+        }
+        descend(key.shape, &values, seen, missing);
+    }
+}
+
+fn descend(shape: &'static Shape, values: &[&Node], seen: &mut Vec<&'static str>, missing: &mut Vec<String>) {
+    match shape {
+        Shape::Text(_) | Shape::Word(_) | Shape::WordOrLater(..) | Shape::Integer(..) => {}
+        Shape::OrNull(inner) => descend(inner, values, seen, missing),
+        Shape::List(_, inner) | Shape::OneOrMany(inner) => {
+            descend(inner, &values.iter().flat_map(|value| value.items_or_self()).collect::<Vec<_>>(), seen, missing);
+        }
+        Shape::Named(inner) => {
+            let values: Vec<&Node> = values.iter().flat_map(|value| value.entries()).map(|entry| &entry.value).collect();
+            descend(inner, &values, seen, missing);
+        }
+        Shape::Object(inner) => {
+            let mut values = values.to_vec();
+            // An expression holds expressions: its keys are spread over all depths.
+            let mut index = 0;
+            while inner.choice && index < values.len() {
+                let nested = values[index].entries().iter().flat_map(|entry| entry.value.items_or_self());
+                values.extend(nested.filter(|node| !node.entries().is_empty()).collect::<Vec<_>>());
+                index += 1;
+            }
+            unused(inner, &values, seen, missing);
+        }
+    }
+}
+
+#[test]
+fn the_complete_examples_have_every_key() {
+    for (object, file) in [(&AGENT, AGENT_FILE), (&POLICY, POLICY_FILE)] {
+        let mut missing = Vec::new();
+        unused(object, &[&read(file)], &mut Vec::new(), &mut missing);
+        assert!(missing.is_empty(), "{file} lacks {missing:?}");
+    }
+}
+
+/// With the test above: a key that is described but not decoded leaves its default here.
+#[test]
+fn every_key_of_the_agent_is_decoded() {
+    let AgentConfig { interfaces, xdp, policies, metrics_listen, control_socket, log, pins, sources, always_allow, uninspectable } =
+        AgentConfig::read(Path::new(AGENT_FILE)).unwrap();
+    let folder = Path::new("tests/data/complete");
+    assert_eq!(interfaces, Interfaces { inside: vec!["lan0".into(), "lan1".into()], outside: vec!["wan0".into()] });
+    assert_eq!(xdp, XdpChoice::NativeOrGeneric);
+    assert_eq!(policies, folder.join("policies"));
+    assert_eq!(metrics_listen, "[::1]:9651".parse().unwrap());
+    assert_eq!(control_socket, PathBuf::from("/run/other.sock"));
+    assert_eq!(log, Log { format: LogFormat::Json, level: tracing::Level::DEBUG });
+    assert_eq!(pins, PathBuf::from("/sys/fs/bpf/other"));
+    let expected = SourceFiles {
+        vendors: vec![folder.join("oui.csv")],
+        countries_v4: folder.join("geoip"),
+        countries_v6: folder.join("geoip6"),
+        services: folder.join("services"),
+    };
+    assert_eq!(sources, expected);
+    let AlwaysAllow { prefixes, services, macs } = always_allow;
+    assert_eq!(prefixes.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["192.0.2.0/24"]);
+    assert_eq!(services.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["udp/53", "domain"]);
+    assert_eq!(macs.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["02:00:5e:00:53:01"]);
+    for (index, reason) in Reason::ALL.into_iter().enumerate() {
+        let expected = if index % 2 == 0 { OnUninspectable::Pass } else { OnUninspectable::Drop };
+        assert_eq!(uninspectable[reason as usize], expected, "{}", reason.name());
+    }
+}
+
+#[test]
+fn every_key_of_a_policy_is_decoded() {
+    let mut problems = Problems::default();
+    let policy = Policy::decode(&read(POLICY_FILE), &mut problems).unwrap();
+    assert!(problems.is_empty(), "{problems}");
+    let Policy { name, title, severity, issued, expires, references, mode, priority, groups, destinations, rules, tests } = policy;
+    assert_eq!((name.value.as_str(), title.as_str(), severity.as_str()), ("complete", "All keys", "critical"));
+    assert_eq!((issued.unwrap().value, expires.unwrap().value), (date(2025, 1, 2), date(2027, 1, 2)));
+    let reference = Reference { title: "An order".into(), date: Some(date(2025, 1, 1)), url: Some("https://example.com/order".into()) };
+    assert_eq!(references, [reference]);
+    assert_eq!((mode, priority), (Mode::Monitor, 7));
+    let [Group { name, when: Expression::Any(parts) }] = groups.as_slice() else { panic!("{groups:?}") };
+    let [Expression::Vendor(vendors), Expression::All(both)] = parts.as_slice() else { panic!("{parts:?}") };
+    let [Expression::Mac(macs), Expression::Not(_)] = both.as_slice() else { panic!("{both:?}") };
+    assert_eq!((name.value.as_str(), vendors[0].value.as_str()), ("phones", "Xiaomi"));
+    assert_eq!(macs[0].range(), (0x0200_0000_0000, 0x0200_ffff_ffff));
+    let [Destination { name, prefixes, prefix_lists, countries }] = destinations.as_slice() else { panic!("{destinations:?}") };
+    assert_eq!((name.value.as_str(), prefixes.len(), countries[0].value.as_str()), ("servers", 1, "CN"));
+    assert_eq!(prefix_lists[0].value, PathBuf::from("tests/data/complete/../lists/good.txt"));
+    let [Rule { id, from, to, services, action }, _] = rules.as_slice() else { panic!("{rules:?}") };
+    assert_eq!((id.value.as_str(), from.len(), to.len(), services.len(), *action), ("no-web", 2, 1, 2, Action::Reject));
+    assert_eq!(rules[1].services.len(), 1);
+    let [test] = tests.as_slice() else { panic!("{tests:?}") };
+    assert_eq!((test.mac, test.source), ([0x64, 9, 0x80, 0, 0, 1], Some("10.0.0.7".parse().unwrap())));
+    assert_eq!(test.expect.monitored.as_ref().unwrap()[0].value.rule, "no-web");
+    assert_eq!(test.expect.rule.as_ref().unwrap().value.policy.as_deref(), Some("always-allow"));
+}
