@@ -55,8 +55,9 @@ fn rules_stand_in_the_order_of_evaluation() {
 fn what_is_always_allowed_goes_first_and_is_not_reported() {
     let config = AgentConfig::read(Path::new("tests/data/complete/agent.yaml")).unwrap();
     let own: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-    let Resolution { resolved, tests, .. } =
-        resolved(Path::new("tests/data/complete/policy.yaml"), &config.always_allow, &own, files()).unwrap();
+    let resolution = resolved(Path::new("tests/data/complete/policy.yaml"), &config.always_allow, &own, files()).unwrap();
+    assert_eq!(resolution.summary().mac_prefixes, 4, "two of Xiaomi and two written; not the one that is always allowed");
+    let Resolution { resolved, tests, .. } = resolution;
     let expected = [
         "always-allow/dhcp",
         "always-allow/dhcpv6",
@@ -88,7 +89,7 @@ fn what_is_always_allowed_goes_first_and_is_not_reported() {
             ranges.contains(mac)
         })
     };
-    for (mac, expected) in [(0x6409_8000_0001u64, true), (0xec41_18ff_ffff, true), (0x0200_0000_0007, true), (0x0200_5e00_5301, false)] {
+    for (mac, expected) in [(0x6409_8000_0001u64, true), (0xec41_18ff_ffff, true), (0x0200_0000_0007, true), (0x0200_5e00_5309, false)] {
         assert_eq!(holds(mac), expected, "{mac:012x}");
     }
     assert_eq!(tests.len(), 1);

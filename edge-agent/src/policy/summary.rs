@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::model::{PolicyId, Ranges, Resolved, Signal};
+use super::model::{Expr, PolicyId, Ranges, Resolved, Signal};
 
 /// Sizes of a resolved set, the built-in policy left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -22,7 +22,7 @@ pub struct Summary {
 
 impl Summary {
     pub fn of(resolved: &Resolved) -> Self {
-        let Resolved { policies, signals, groups: _, destinations, rules } = resolved;
+        let Resolved { policies, signals, groups, destinations, rules } = resolved;
         let own = |policy: PolicyId| !policies[policy.index()].built_in;
         // A country is one set, however many policies name it.
         let mut seen = HashSet::new();
@@ -32,7 +32,10 @@ impl Summary {
             ipv4_prefixes += prefixes(&set.v4);
             ipv6_prefixes += prefixes(&set.v6);
         }
-        let mac_prefixes = signals.iter().map(|Signal::Mac(ranges)| prefixes(ranges)).sum();
+        let mut named = HashSet::new();
+        groups.iter().filter(|group| own(group.policy)).for_each(|group| collect_signals(&group.when, &mut named));
+        let macs = signals.iter().enumerate().filter(|(index, _)| named.contains(index)).map(|(_, signal)| signal);
+        let mac_prefixes = macs.map(|Signal::Mac(ranges)| prefixes(ranges)).sum();
         Self {
             policies: policies.iter().filter(|policy| !policy.built_in).count(),
             rules: rules.iter().filter(|rule| own(rule.policy)).count(),
@@ -48,6 +51,16 @@ impl fmt::Display for Summary {
         let Self { policies, rules, ipv4_prefixes, ipv6_prefixes, mac_prefixes } = self;
         write!(out, "policies: {policies}, rules: {rules}, IPv4 prefixes: {ipv4_prefixes}, ")?;
         write!(out, "IPv6 prefixes: {ipv6_prefixes}, MAC prefixes: {mac_prefixes}")
+    }
+}
+
+fn collect_signals(expression: &Expr, found: &mut HashSet<usize>) {
+    match expression {
+        Expr::Signal(signal) => {
+            found.insert(signal.index());
+        }
+        Expr::Any(parts) | Expr::All(parts) => parts.iter().for_each(|part| collect_signals(part, found)),
+        Expr::Not(part) => collect_signals(part, found),
     }
 }
 
