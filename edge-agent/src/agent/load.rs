@@ -16,13 +16,26 @@ use crate::sources::Sources;
 use crate::telemetry::events::Names;
 use crate::telemetry::log::follow;
 
-/// How long an interface that could not be attached to is left alone if nothing changes.
+/// How long what the kernel refused is left alone if nothing changes on the interfaces.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// An attempt to attach that failed.
+/// An attempt that the kernel refused.
 pub struct Attempt {
+    /// As they were when it was made; none if they could not be asked for.
     interfaces: Vec<Interface>,
     at: Instant,
+}
+
+impl Attempt {
+    fn now(interfaces: Vec<Interface>) -> Self {
+        Self { interfaces, at: Instant::now() }
+    }
+
+    /// Whether another one may end otherwise.
+    fn is_due(&self, interfaces: &[Interface]) -> bool {
+        let Self { interfaces: then, at } = self;
+        then != interfaces || at.elapsed() >= RETRY
+    }
 }
 
 impl Agent {
@@ -31,7 +44,12 @@ impl Agent {
     /// # Errors
     /// The problems as text: they are logged and in the status, and what was in force still is.
     pub(super) async fn load(&mut self, why: &str) -> Result<u32, String> {
-        match self.try_load().await {
+        let result = self.try_load().await;
+        self.refused_load = match &result {
+            Err(BuildError { stage: Stage::Swap, .. }) => Some(Attempt::now(self.interfaces.all().await.unwrap_or_default())),
+            _ => None,
+        };
+        match result {
             Ok(Swapped { generation, missing, attached }) => {
                 tracing::info!(generation, why, ?attached, ?missing, "policies in force");
                 Ok(generation)
@@ -47,7 +65,7 @@ impl Agent {
     async fn try_load(&mut self) -> Result<Swapped, BuildError> {
         let config =
             AgentConfig::read(&self.config_file).map_err(|problems| BuildError { stage: Stage::Load, problems: problems.to_string() })?;
-        self.warn_of_fixed_settings(&config);
+        let config = self.keep_fixed_settings(config);
         if config.sources != self.config.sources {
             self.sources = Sources::new(config.sources.clone());
         }
@@ -62,7 +80,7 @@ impl Agent {
         }
         let Built { compiled, told } = built?;
 
-        let settings = crate::dataplane::Settings { pins: self.config.pins.clone(), ..settings(&config) };
+        let settings = settings(&config);
         let interfaces = self.interfaces.all().await.map_err(swap_error)?;
         let swapped = tokio::task::block_in_place(|| lock(&self.dataplane).swap(&compiled, &settings, &interfaces)).map_err(swap_error)?;
         for warning in &told.warnings {
@@ -76,33 +94,42 @@ impl Agent {
     }
 
     /// What is opened once stays as it is until a restart.
-    fn warn_of_fixed_settings(&self, new: &AgentConfig) {
-        let (old, new) = (&self.config, new);
+    fn keep_fixed_settings(&self, new: AgentConfig) -> AgentConfig {
+        let AgentConfig { pins, metrics_listen, control_socket, log, .. } = &self.config;
         let fixed = [
-            ("state.pins", old.pins != new.pins),
-            ("metrics.listen", old.metrics_listen != new.metrics_listen),
-            ("control.socket", old.control_socket != new.control_socket),
-            ("log", old.log != new.log),
+            ("state.pins", *pins != new.pins),
+            ("metrics.listen", *metrics_listen != new.metrics_listen),
+            ("control.socket", *control_socket != new.control_socket),
+            ("log", *log != new.log),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(key, "changed in agent.yaml: takes effect when the agent is started again");
         }
+        AgentConfig { pins: pins.clone(), metrics_listen: *metrics_listen, control_socket: control_socket.clone(), log: *log, ..new }
     }
 
-    /// Looks how the programs hang on the interfaces, and attaches to those that came (back).
-    pub(super) async fn observe(&mut self) -> Result<(), Error> {
+    /// Looks how the programs hang on the interfaces, and tries again what the kernel refused and may take now.
+    pub(super) async fn look_after_interfaces(&mut self) -> Result<(), Error> {
         let interfaces = self.interfaces.all().await?;
         let due = lock(&self.dataplane).observe(&interfaces)?;
-        let Some(compiled) = self.in_force.as_ref().filter(|_| due) else {
-            if !due {
-                self.attempt = None;
+        if self.refused_load.as_ref().is_some_and(|attempt| attempt.is_due(&interfaces)) {
+            // Logged there; what it puts in force is attached everywhere.
+            if self.load("trying again").await.is_ok() {
+                return Ok(());
             }
-            return Ok(());
-        };
-        let tried = |Attempt { interfaces: then, at }: &Attempt| *then == interfaces && at.elapsed() < RETRY;
-        if self.attempt.as_ref().is_some_and(tried) {
-            return Ok(());
         }
+        if !due {
+            self.refused_attach = None;
+        } else if self.refused_attach.as_ref().is_none_or(|attempt| attempt.is_due(&interfaces)) {
+            self.attach(interfaces).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts what is in force also on interfaces that have come (back).
+    async fn attach(&mut self, interfaces: Vec<Interface>) -> Result<(), Error> {
+        // Another agent's generation cannot be extended: its tables are not known here.
+        let Some(compiled) = &self.in_force else { return Ok(()) };
         let swapped = tokio::task::block_in_place(|| {
             let mut dataplane = lock(&self.dataplane);
             let settings = dataplane.settings().clone();
@@ -111,13 +138,13 @@ impl Agent {
         match swapped {
             Ok(Swapped { generation, missing, attached }) => {
                 tracing::info!(generation, ?attached, ?missing, "attached to an interface that has come");
-                self.attempt = None;
+                self.refused_attach = None;
                 self.settle().await
             }
             Err(error) => {
                 tracing::error!(%error, "an interface is not filtered");
                 self.state.failed(Stage::Swap, error.to_string());
-                self.attempt = Some(Attempt { interfaces, at: Instant::now() });
+                self.refused_attach = Some(Attempt::now(interfaces));
                 Ok(())
             }
         }

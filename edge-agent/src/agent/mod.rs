@@ -70,8 +70,10 @@ struct Agent {
     own_addresses: Vec<IpAddr>,
     /// What this process put in force.
     in_force: Option<Compiled>,
-    /// The last attempt to attach to an interface that came (back), if it failed.
-    attempt: Option<Attempt>,
+    /// The last attempt to put the configured policies in force, if the kernel refused it.
+    refused_load: Option<Attempt>,
+    /// The last attempt to attach to an interface that came (back), if the kernel refused it.
+    refused_attach: Option<Attempt>,
     files: Option<FileWatch>,
     /// Reads the kernel program's own log: that of the generation in force.
     kernel_log: JoinSet<()>,
@@ -102,7 +104,8 @@ impl Agent {
             interfaces: Interfaces::open()?,
             own_addresses: Vec::new(),
             in_force: None,
-            attempt: None,
+            refused_load: None,
+            refused_attach: None,
             files,
             kernel_log: JoinSet::new(),
             names: channel::Sender::new(Arc::default()),
@@ -190,7 +193,7 @@ impl Agent {
         if let Err(error) = lock(&self.dataplane).renew_report_budget() {
             tracing::warn!(%error, "the kernel makes no reports until the next second");
         }
-        if let Err(error) = self.observe().await {
+        if let Err(error) = self.look_after_interfaces().await {
             tracing::warn!(%error, "interfaces were not looked after");
         }
         match self.interfaces.own_addresses().await {

@@ -27,6 +27,13 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// The folders, and those that the folders and files are in: there it shows that one of them is replaced.
+    fn directories(&self) -> BTreeSet<PathBuf> {
+        let Self { folders, files } = self;
+        let parents = folders.iter().chain(files).filter_map(|path| path.parent()).map(Path::to_owned);
+        parents.chain(folders.iter().cloned()).collect()
+    }
+
     /// Whether a change of this path may change the policies.
     fn concerns(&self, path: &Path) -> bool {
         // Swap files and the like of editors; `..data` is how Kubernetes replaces a mounted folder's contents.
@@ -42,7 +49,7 @@ impl Watched {
 pub struct FileWatch {
     watcher: RecommendedWatcher,
     watched: Arc<Mutex<Watched>>,
-    active: Watched,
+    active: BTreeSet<PathBuf>,
     changes: mpsc::Receiver<()>,
     /// The first change that was not yet told of.
     since: Option<Instant>,
@@ -71,31 +78,26 @@ impl FileWatch {
                 let _ = sender.try_send(());
             }
         })?;
-        Ok(Self { watcher, watched, active: Watched::default(), changes, since: None })
+        Ok(Self { watcher, watched, active: BTreeSet::new(), changes, since: None })
     }
 
     /// Watches these from now on. What cannot be watched (it does not exist, or the kernel's limit is reached) is logged.
     pub fn watch(&mut self, watched: Watched) {
-        let parents =
-            |watched: &Watched| watched.files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect::<BTreeSet<_>>();
-        let (now, then) = (parents(&watched), parents(&self.active));
-        let folders = |watched: &Watched| watched.folders.clone();
-        for (mode, now, then) in
-            [(RecursiveMode::NonRecursive, now, then), (RecursiveMode::Recursive, folders(&watched), folders(&self.active))]
-        {
-            for gone in then.difference(&now) {
-                if let Err(error) = self.watcher.unwatch(gone) {
-                    tracing::debug!(folder = %gone.display(), %error, "was not watched any more");
-                }
-            }
-            for new in now.difference(&then) {
-                if let Err(error) = self.watcher.watch(new, mode) {
-                    tracing::warn!(folder = %new.display(), %error, "not watched for changes; after one, run `edge-agent reload`");
-                }
+        let now = watched.directories();
+        for gone in self.active.difference(&now) {
+            if let Err(error) = self.watcher.unwatch(gone) {
+                tracing::debug!(folder = %gone.display(), %error, "was not watched any more");
             }
         }
-        lock(&self.watched).clone_from(&watched);
-        self.active = watched;
+        for folder in &now {
+            let mode = if watched.folders.contains(folder) { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+            // Also where it is watched already: it may have been replaced by another folder of this name.
+            if let Err(error) = self.watcher.watch(folder, mode) {
+                tracing::warn!(folder = %folder.display(), %error, "not watched for changes; after one, run `edge-agent reload`");
+            }
+        }
+        self.active = now;
+        *lock(&self.watched) = watched;
     }
 
     /// Returns once something has changed and then been left alone for a while. Dropped before, nothing is lost: the next call goes on.
@@ -126,8 +128,12 @@ mod tests {
         let policies = folder.join("policies");
         fs::create_dir_all(&policies).expect("a folder");
         fs::write(folder.join("list.txt"), "1\n").expect("a file");
-        watch.watch(Watched { folders: [policies].into(), files: [folder.join("list.txt")].into() });
+        watch.watch(watched(folder));
         watch
+    }
+
+    fn watched(folder: &Path) -> Watched {
+        Watched { folders: [folder.join("policies")].into(), files: [folder.join("list.txt")].into() }
     }
 
     async fn notices(watch: &mut FileWatch) -> bool {
@@ -150,6 +156,21 @@ mod tests {
         fs::rename(folder.path().join("list.new"), folder.path().join("list.txt")).expect("renamed");
         assert!(notices(&mut watch).await);
         fs::remove_file(deep.join("a.yaml")).expect("removed");
+        assert!(notices(&mut watch).await);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_replaced_is_watched_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watch = in_folder(folder.path());
+        let policies = folder.path().join("policies");
+        fs::remove_dir(&policies).expect("removed");
+        assert!(notices(&mut watch).await);
+        fs::create_dir(&policies).expect("a folder");
+        assert!(notices(&mut watch).await);
+        // As the agent does after each attempt to load.
+        watch.watch(watched(folder.path()));
+        fs::write(policies.join("a.yaml"), "x").expect("a file");
         assert!(notices(&mut watch).await);
     }
 

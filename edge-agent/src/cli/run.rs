@@ -13,7 +13,9 @@ pub struct Run {}
 
 impl Run {
     pub fn run(self, config_file: &Path) -> anyhow::Result<ExitCode> {
-        let config = match AgentConfig::read(config_file) {
+        // Files are told apart by their paths when they change, which must not hang on where the agent was started.
+        let config_file = std::path::absolute(config_file).context("cannot tell the current directory")?;
+        let config = match AgentConfig::read(&config_file) {
             Ok(config) => config,
             Err(problems) => {
                 eprint!("{problems}");
@@ -22,7 +24,7 @@ impl Run {
         };
         log::init(config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-        runtime.block_on(agent::run(config_file.to_owned(), config))?;
+        runtime.block_on(agent::run(config_file, config))?;
         Ok(ExitCode::SUCCESS)
     }
 }

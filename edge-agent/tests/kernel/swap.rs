@@ -1,10 +1,7 @@
 //! Generations on real interfaces: attached, taken over, replaced, and left alone when something fails.
 
-#[path = "kernel/namespace.rs"]
-mod namespace;
-#[path = "kernel/policies.rs"]
-mod policies;
-
+use crate::namespace::{Namespace, ip, privileged};
+use crate::policies::all;
 use aya::maps::{Array, MapData};
 use edge_agent::dataplane::error::Error;
 use edge_agent::dataplane::pod::Value;
@@ -12,8 +9,6 @@ use edge_agent::dataplane::snapshot::{Role, XdpMode};
 use edge_agent::dataplane::{Dataplane, Settings, Swapped, WantedInterface, WantedMode};
 use edge_agent::policy::model::Action;
 use edge_ebpf::abi::{OnUninspectable, Reason, SCHEMA, STAMP_MAGIC, Stamp};
-use namespace::{Namespace, ip, privileged};
-use policies::all;
 
 fn settings(namespace: &Namespace, interfaces: &[(&str, Role, WantedMode)]) -> Settings {
     let wanted = |(name, role, mode): &(&str, Role, WantedMode)| WantedInterface { name: (*name).to_owned(), role: *role, mode: *mode };

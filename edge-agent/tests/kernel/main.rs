@@ -1,0 +1,8 @@
+//! What needs the kernel: maps, programs and links, on interfaces in network namespaces of their own. Without root each test says that it
+//! was left out.
+
+mod agent;
+mod log;
+mod namespace;
+mod policies;
+mod swap;
