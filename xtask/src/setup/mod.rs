@@ -56,9 +56,7 @@ fn provide_compiler() -> Result<Compiler> {
         (None, Err(error)) => Err(error),
         (None, Ok(())) => bail!("the packages are installed, but no compiler for {BPF_TARGET} is to be found: is /usr/bin/rustc diverted?"),
     }
-    .context(
-        "no Rust compiler here can build for the BPF target; either install Debian's, as said below, or, with rustup: rustup component add rust-src",
-    )
+    .context("no Rust compiler here can build for the BPF target (with rustup, `rustup component add rust-src` makes it able to)")
 }
 
 fn install_compiler() -> Result<()> {
