@@ -63,14 +63,14 @@ impl Agent {
     }
 
     async fn try_load(&mut self) -> Result<Swapped, BuildError> {
+        // Taken even if the attempt fails, so that the next one is made when they change again and not every second.
+        self.own_addresses = self.interfaces.own_addresses().await.map_err(swap_error)?;
         let config =
             AgentConfig::read(&self.config_file).map_err(|problems| BuildError { stage: Stage::Load, problems: problems.to_string() })?;
         let config = self.keep_fixed_settings(config);
         if config.sources != self.config.sources {
             self.sources = Sources::new(config.sources.clone());
         }
-        // Taken even if the attempt fails, so that the next one is made when they change again and not every second.
-        self.own_addresses = self.interfaces.own_addresses().await.map_err(swap_error)?;
         let (watched, built) = {
             let Self { config_file, sources, own_addresses, .. } = self;
             tokio::task::block_in_place(|| build(config_file, &config, sources, own_addresses))
@@ -89,7 +89,9 @@ impl Agent {
         self.state.loaded(told);
         self.config = config;
         self.in_force = Some(compiled);
-        self.settle().await.map_err(swap_error)?;
+        if let Err(error) = self.settle().await {
+            tracing::warn!(%error, "in force, but not looked at yet");
+        }
         Ok(swapped)
     }
 
@@ -139,11 +141,12 @@ impl Agent {
             Ok(Swapped { generation, missing, attached }) => {
                 tracing::info!(generation, ?attached, ?missing, "attached to an interface that has come");
                 self.refused_attach = None;
+                self.state.attached();
                 self.settle().await
             }
             Err(error) => {
                 tracing::error!(%error, "an interface is not filtered");
-                self.state.failed(Stage::Swap, error.to_string());
+                self.state.not_attached(error.to_string());
                 self.refused_attach = Some(Attempt::now(interfaces));
                 Ok(())
             }

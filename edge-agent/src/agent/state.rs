@@ -30,13 +30,21 @@ struct Known {
     loaded_at: Option<SystemTime>,
     told: Told,
     load_failures: BTreeMap<Stage, u64>,
+    /// Of a load; gone with the next one that succeeds.
     last_failure: Option<Failure>,
+    /// Of attaching what is in force to an interface that came (back); gone once it is attached.
+    not_attached: Option<Failure>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        let known =
-            Known { loaded_at: None, told: Told::default(), load_failures: Stage::ALL.map(|stage| (stage, 0)).into(), last_failure: None };
+        let known = Known {
+            loaded_at: None,
+            told: Told::default(),
+            load_failures: Stage::ALL.map(|stage| (stage, 0)).into(),
+            last_failure: None,
+            not_attached: None,
+        };
         Self { started_at: SystemTime::now(), known: Mutex::new(known) }
     }
 }
@@ -48,6 +56,7 @@ impl State {
         known.loaded_at = Some(SystemTime::now());
         known.told = told;
         known.last_failure = None;
+        known.not_attached = None;
     }
 
     /// An attempt to load changed nothing.
@@ -55,6 +64,18 @@ impl State {
         let mut known = lock(&self.known);
         *known.load_failures.entry(stage).or_default() += 1;
         known.last_failure = Some(Failure { at: SystemTime::now(), stage, problems });
+    }
+
+    /// What is in force could not be attached to an interface that came (back).
+    pub fn not_attached(&self, problems: String) {
+        let mut known = lock(&self.known);
+        *known.load_failures.entry(Stage::Swap).or_default() += 1;
+        known.not_attached = Some(Failure { at: SystemTime::now(), stage: Stage::Swap, problems });
+    }
+
+    /// What is in force is attached wherever it can be.
+    pub fn attached(&self) {
+        lock(&self.known).not_attached = None;
     }
 
     /// The last attempt to load succeeded.
@@ -71,7 +92,7 @@ impl State {
         };
         let ready = complete && self.current();
         let known = lock(&self.known);
-        let Known { loaded_at, told: Told { policies, warnings, sources }, load_failures, last_failure } = &*known;
+        let Known { loaded_at, told: Told { policies, warnings, sources }, load_failures, last_failure, not_attached } = &*known;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
             schema: SCHEMA,
@@ -83,7 +104,7 @@ impl State {
             warnings: warnings.clone(),
             sources: sources.clone(),
             load_failures: load_failures.clone(),
-            last_failure: last_failure.clone(),
+            last_failure: last_failure.as_ref().or(not_attached.as_ref()).cloned(),
             snapshot,
         })
     }
@@ -108,8 +129,11 @@ mod tests {
         assert!(!state.current());
         let counts = |state: &State| lock(&state.known).load_failures.values().copied().collect::<Vec<_>>();
         assert_eq!(counts(&state), [0, 2, 0, 0]);
+        state.not_attached("taken".into());
+        state.attached();
+        assert!(!state.current(), "an interface that is attached makes no policy right");
         state.loaded(Told::default());
         assert!(state.current());
-        assert_eq!(counts(&state), [0, 2, 0, 0], "a counter never goes back");
+        assert_eq!(counts(&state), [0, 2, 0, 1], "a counter never goes back");
     }
 }

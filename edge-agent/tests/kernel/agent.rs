@@ -5,8 +5,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::namespace::{Namespace, ip, privileged};
+use edge_agent::dataplane::snapshot::Role;
+use edge_agent::dataplane::{Dataplane, Settings, WantedInterface, WantedMode};
+use edge_agent::policy::model::Action;
 use edge_agent::server::control::{AskError, Request, StatusReport, ask};
+use edge_ebpf::abi::{OnUninspectable, Reason};
+
+use crate::namespace::{Namespace, ip, privileged};
+use crate::policies::all;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -151,6 +157,35 @@ fn an_interface_that_vanishes_and_comes_back_is_filtered_again() {
         ip(&["link", "delete", "lan"]);
         agent.until("aware that it has gone", |report| !report.ready);
     }
+}
+
+#[test]
+fn an_interface_that_another_tool_has_is_told_of_until_it_lets_go() {
+    if !privileged("an_interface_that_another_tool_has") {
+        return;
+    }
+    let namespace = Namespace::enter();
+    let mut agent = Agent::configured(&namespace);
+    agent.start();
+    agent.until("running without the interface", |_| true);
+
+    namespace.veth("taken", "device");
+    let pins = namespace.pins().root().with_file_name(format!("edge-kernel-tool-{}", std::process::id()));
+    let wanted = WantedInterface { name: "taken".to_owned(), role: Role::Inside, mode: WantedMode::Native };
+    let on_uninspectable = [OnUninspectable::Pass; Reason::ALL.len()];
+    let settings = Settings { pins, interfaces: vec![wanted], on_uninspectable, report_limit: 0 };
+    let mut tool = Dataplane::open(settings.clone()).expect("opens");
+    tool.swap(&all("p", Action::Pass), &settings, &namespace.interfaces()).expect("attaches");
+    let program = namespace.program("taken");
+    ip(&["link", "set", "taken", "down"]);
+    ip(&["link", "set", "taken", "name", "lan"]);
+
+    let refused = agent.until("told that it is taken", |report| report.last_failure.is_some());
+    assert!(refused.last_failure.is_some_and(|failure| failure.contains("lan already carries")));
+    assert_eq!((refused.ready, namespace.program("lan")), (false, program));
+    tool.detach().expect("detaches");
+    let mended = agent.until("ready", |report| report.ready);
+    assert_eq!(mended.last_failure, None);
 }
 
 #[test]
