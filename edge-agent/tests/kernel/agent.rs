@@ -170,7 +170,7 @@ fn an_interface_that_another_tool_has_is_told_of_until_it_lets_go() {
     agent.until("running without the interface", |_| true);
 
     namespace.veth("taken", "device");
-    let pins = namespace.pins().root().with_file_name(format!("edge-kernel-tool-{}", std::process::id()));
+    let pins = namespace.pins().root().with_file_name(format!("edge-kernel-{}-tool", std::process::id()));
     let wanted = WantedInterface { name: "taken".to_owned(), role: Role::Inside, mode: WantedMode::Native };
     let on_uninspectable = [OnUninspectable::Pass; Reason::ALL.len()];
     let settings = Settings { pins, interfaces: vec![wanted], on_uninspectable, report_limit: 0 };

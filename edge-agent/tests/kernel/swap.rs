@@ -101,7 +101,7 @@ fn another_tools_program_is_refused_by_name_and_stays() {
     swap(&mut owner, &namespace, "p", Action::Drop).expect("swaps");
     let program = namespace.program("lan").expect("a program");
 
-    let pins = namespace.pins().root().with_file_name(format!("edge-kernel-other-{}", std::process::id()));
+    let pins = namespace.pins().root().with_file_name(format!("edge-kernel-{}-other", std::process::id()));
     let mut other = Dataplane::open(Settings { pins: pins.clone(), ..settings(&namespace, &wanted) }).expect("opens");
     let error = swap(&mut other, &namespace, "p", Action::Pass).expect_err("the interface is taken").to_string();
     assert!(error.contains("lan") && error.contains("edge_inside") && error.contains(&format!("id {program}, native")), "{error}");
