@@ -141,7 +141,7 @@ impl Agent {
                 tracing::error!(%error, "metrics and health are not served any more");
             }
         });
-        self.tasks.spawn(control::serve(control, status, self.orders.0.clone()));
+        self.tasks.spawn(control::serve(control, status, Arc::clone(&history), self.orders.0.clone()));
         let reports = Reports { names: self.names.subscribe(), counts, history };
         match lock(&self.dataplane).events() {
             Ok(ring) => drop(self.tasks.spawn(reports.follow(ring))),

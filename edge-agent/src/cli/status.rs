@@ -8,22 +8,33 @@ use edge_agent::config::AgentConfig;
 use edge_agent::dataplane::interfaces::{Interface, Interfaces};
 use edge_agent::dataplane::readout::without_agent;
 use edge_agent::server::control::{AskError, Count, InterfaceReport, Request, RuleReport, StatusReport, UninspectableReport, ask};
+use edge_agent::telemetry::events::Report;
 
 /// Show what is in force, where, and what it has counted
 ///
 /// Exits with 1 if nothing is enforced.
 #[derive(Args)]
 pub struct Status {
-    /// One JSON object.
+    /// One JSON object; with --recent, one a line.
     #[arg(long)]
     json: bool,
+    /// Instead, the last packets that matched a rule or could not be inspected, up to this many.
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "20")]
+    recent: Option<usize>,
 }
 
 impl Status {
     pub fn run(self, config: &Path) -> anyhow::Result<ExitCode> {
-        let Self { json } = self;
-        let report = report(&super::config_or_default(config))?;
+        let Self { json, recent } = self;
+        let config = super::config_or_default(config);
         let mut out = io::stdout().lock();
+        if let Some(count) = recent {
+            for report in last_reports(&config, count)? {
+                if json { writeln!(out, "{}", serde_json::to_string(&report)?)? } else { writeln!(out, "{report}")? }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let report = report(&config)?;
         if json {
             serde_json::to_writer(&mut out, &report)?;
             writeln!(out)?;
@@ -41,6 +52,13 @@ fn report(config: &AgentConfig) -> anyhow::Result<StatusReport> {
         Ok(Err(message)) => bail!("the running agent cannot tell: {message}"),
         Err(AskError::NoAgent { .. }) => Ok(StatusReport::without_agent(&without_agent(&config.pins, &interfaces()?)?)),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn last_reports(config: &AgentConfig, count: usize) -> anyhow::Result<Vec<Report>> {
+    match ask(&config.control_socket, Request::Recent { count })? {
+        Ok(reports) => Ok(serde_json::from_value(reports)?),
+        Err(message) => bail!("the running agent cannot tell: {message}"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
 use edge_ebpf::abi::{Counter, MAX_INTERFACES, RULE_SLOTS, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::object::{INTERFACE_COUNTERS, INTERFACE_KEYS, RULE_COUNTERS, RULE_KEYS};
@@ -20,7 +20,7 @@ const INTERFACE_KEY_BYTES: usize = 16;
 pub const VERDICTS: usize = Verdict::ALL.len();
 
 /// Whose counter it is. A rule that changes its action begins anew: packets dropped are not packets that would have been.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct RuleKey {
     pub policy: String,
     pub rule: String,

@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::status::StatusSource;
+use crate::telemetry::history::History;
 
 mod client;
 mod report;
@@ -29,6 +30,8 @@ const MAX_REQUEST: u64 = 4096;
 pub enum Request {
     /// Answered by a [`StatusReport`].
     Status,
+    /// Answered by up to this many [`Report`](crate::telemetry::events::Report)s, the newest last.
+    Recent { count: usize },
     /// Answered once the configured policies are in force, by the generation's number, or why they are not.
     Reload,
     /// Stops enforcing, removes every pin, and ends the agent; answered by the names of the links there were.
@@ -80,13 +83,13 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers whoever connects, for as long as the future is polled.
-pub async fn serve(listener: UnixListener, status: StatusSource, orders: mpsc::Sender<Order>) {
+pub async fn serve(listener: UnixListener, status: StatusSource, history: Arc<History>, orders: mpsc::Sender<Order>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (status, orders) = (Arc::clone(&status), orders.clone());
+                let (status, history, orders) = (Arc::clone(&status), Arc::clone(&history), orders.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &status, &orders).await {
+                    if let Err(error) = converse(stream, &status, &history, &orders).await {
                         tracing::debug!(%error, "a conversation on the control socket ended early");
                     }
                 });
@@ -99,7 +102,7 @@ pub async fn serve(listener: UnixListener, status: StatusSource, orders: mpsc::S
     }
 }
 
-async fn converse(mut stream: UnixStream, status: &StatusSource, orders: &mpsc::Sender<Order>) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, status: &StatusSource, history: &History, orders: &mpsc::Sender<Order>) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -108,7 +111,7 @@ async fn converse(mut stream: UnixStream, status: &StatusSource, orders: &mpsc::
             return Ok(());
         }
         let answer = match serde_json::from_str(&line) {
-            Ok(request) => carry_out(request, status, orders).await,
+            Ok(request) => carry_out(request, status, history, orders).await,
             Err(error) => Answer::Error(format!("no such request: {error}")),
         };
         let mut bytes = serde_json::to_vec(&answer)?;
@@ -117,7 +120,7 @@ async fn converse(mut stream: UnixStream, status: &StatusSource, orders: &mpsc::
     }
 }
 
-async fn carry_out(request: Request, status: &StatusSource, orders: &mpsc::Sender<Order>) -> Answer {
+async fn carry_out(request: Request, status: &StatusSource, history: &History, orders: &mpsc::Sender<Order>) -> Answer {
     match request {
         Request::Status => {
             let status = Arc::clone(status);
@@ -126,6 +129,7 @@ async fn carry_out(request: Request, status: &StatusSource, orders: &mpsc::Sende
                 Err(error) => Answer::Error(error.to_string()),
             }
         }
+        Request::Recent { count } => answer(Ok::<_, String>(history.newest(count))),
         Request::Reload => order(orders, Order::Reload).await,
         Request::Detach => order(orders, Order::Detach).await,
     }
@@ -170,7 +174,7 @@ mod tests {
 
         let (orders, mut received) = mpsc::channel(1);
         let status: StatusSource = Arc::new(|| Err(StatusError("no maps".into())));
-        let server = tokio::spawn(serve(listener, status, orders));
+        let server = tokio::spawn(serve(listener, status, Arc::new(History::new(1)), orders));
         let asking = path.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let reload = ask(&asking, Request::Reload).expect("an agent");

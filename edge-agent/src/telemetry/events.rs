@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -62,12 +63,12 @@ impl Reports {
     fn take(&self, ring: &mut RingBuf<MapData>) -> bool {
         for _ in 0..BATCH {
             let Some(item) = ring.next() else { return true };
-            self.receive(&item, SystemTime::now());
+            self.receive(&item, Timestamp::now());
         }
         false
     }
 
-    fn receive(&self, bytes: &[u8], at: SystemTime) {
+    fn receive(&self, bytes: &[u8], at: Timestamp) {
         match decode::event(bytes) {
             Ok(event) => {
                 self.counts.read.fetch_add(1, Ordering::Relaxed);
@@ -97,9 +98,9 @@ mod tests {
     #[test]
     fn a_whole_report_is_kept_and_a_cut_one_only_counted() {
         let reports = reports();
-        reports.receive(&[0; size_of::<Event>()], SystemTime::now());
-        reports.receive(&[0; size_of::<Event>() - 1], SystemTime::now());
-        reports.receive(&[0; size_of::<Event>() + 8], SystemTime::now());
+        reports.receive(&[0; size_of::<Event>()], Timestamp::now());
+        reports.receive(&[0; size_of::<Event>() - 1], Timestamp::now());
+        reports.receive(&[0; size_of::<Event>() + 8], Timestamp::now());
         assert_eq!((reports.counts.read(), reports.counts.malformed()), (1, 2));
         assert_eq!(reports.history.newest(10).len(), 1);
     }

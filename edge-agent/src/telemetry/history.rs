@@ -1,4 +1,4 @@
-//! The last reports, for `status` and whoever asks later. Bounded: evidence that must last belongs into the log.
+//! The last reports, for `edge-agent status --recent`. Bounded: evidence that must last belongs into the log.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,16 +44,16 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use jiff::Timestamp;
 
     use super::*;
 
     fn report(generation: u32) -> Report {
         Report {
-            at: SystemTime::UNIX_EPOCH,
+            at: Timestamp::UNIX_EPOCH,
             rule: None,
             reason: None,
-            verdict: "drop",
+            verdict: "drop".into(),
             monitored: false,
             device: String::new(),
             source: None,

@@ -11,7 +11,7 @@ use xtask::build::agent_path;
 use xtask::command::{find_program, output, workspace};
 use xtask::lab::agent::{Agent, Settings};
 use xtask::lab::client::{Family, Protocol, Try};
-use xtask::lab::plan::{ELSEWHERE, REPORTING};
+use xtask::lab::plan::{ELSEWHERE, PHONE, REPORTING, gateway, port};
 use xtask::lab::process::{Process, wait_until};
 use xtask::lab::{Lab, Namespace};
 
@@ -36,14 +36,14 @@ spec:
 
 #[test]
 #[ignore = "makes network namespaces, which needs root: ./x test runs it"]
-fn every_query_has_data_and_the_banned_device_raises_its_alert() -> Result<()> {
+fn every_query_has_data_and_the_banned_device_raises_its_alert_and_is_named() -> Result<()> {
     if find_program("prometheus").is_none() {
         println!("skipped: prometheus is not installed; it is in Debian's package prometheus");
         return Ok(());
     }
     let lab = Lab::start()?;
     let policies = policies(&lab)?;
-    let _agent = Agent::start(&lab, &agent_path()?, &Settings::new(policies))?;
+    let agent = Agent::start(&lab, &agent_path()?, &Settings::new(policies))?;
     let prometheus = Prometheus::start(&lab)?;
 
     // A rate needs two scrapes that differ, so the traffic goes on while the queries are asked.
@@ -65,6 +65,20 @@ fn every_query_has_data_and_the_banned_device_raises_its_alert() -> Result<()> {
     prometheus.wait_for_data(&lab, r#"ALERTS{alertname="EdgeBannedDeviceReporting", alertstate="firing", rule="no-reporting"}"#)?;
     let others = prometheus.query(r#"count by (alertname) (ALERTS{alertname!="EdgeBannedDeviceReporting"})"#)?;
     ensure!(others.is_empty(), "an alert that has no reason here: {others:?}");
+
+    let recent = agent.command(&["status", "--recent", "1000", "--json"])?;
+    let recent = String::from_utf8(recent.stdout)?;
+    let reports = recent.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let is_evidence = |report: &Value| {
+        report["rule"]["rule"] == "no-reporting"
+            && report["device"] == PHONE.mac
+            && report["destination"] == REPORTING.ipv4.to_string()
+            && report["destination_port"] == port::HTTP
+            && report["interface"] == gateway::INSIDE
+            && report["verdict"] == "drop"
+    };
+    ensure!(reports.iter().any(is_evidence), "nothing tells of the phone: {recent}");
+    ensure!(reports.iter().any(|report| report["rule"]["policy"] == "trial" && report["monitored"] == true), "nor of the trial: {recent}");
     Ok(())
 }
 

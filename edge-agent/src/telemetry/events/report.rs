@@ -1,11 +1,13 @@
 //! An event with the names that its numbers stand for.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::SystemTime;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use edge_ebpf::abi::{Event, Reason, Verdict};
-use serde::Serialize;
+use edge_ebpf::packet::protocol;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::dataplane::counters::RuleKey;
 
@@ -19,16 +21,16 @@ pub struct Names {
 }
 
 /// One packet that a rule matched, or that could not be inspected.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// When the agent read it.
-    pub at: SystemTime,
+    pub at: Timestamp,
     /// The rule; `None` for an uninspectable packet, or if the rule is of a generation whose names are gone.
     pub rule: Option<RuleKey>,
     /// Why the packet could not be inspected.
-    pub reason: Option<&'static str>,
+    pub reason: Option<String>,
     /// What became of the packet.
-    pub verdict: &'static str,
+    pub verdict: String,
     /// The rule only counted; the verdict is another's.
     pub monitored: bool,
     /// The device's MAC.
@@ -48,7 +50,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(event: &Event, names: &Names, at: SystemTime) -> Self {
+    pub(super) fn new(event: &Event, names: &Names, at: Timestamp) -> Self {
         let Event {
             source,
             destination,
@@ -69,8 +71,8 @@ impl Report {
         Self {
             at,
             rule: names.rules.get(&slot).cloned(),
-            reason: Reason::ALL.into_iter().find(|known| *known as u8 == reason).map(Reason::name),
-            verdict: Verdict::from_u8(verdict).name(),
+            reason: Reason::ALL.into_iter().find(|known| *known as u8 == reason).map(|reason| reason.name().to_owned()),
+            verdict: Verdict::from_u8(verdict).name().to_owned(),
             monitored: monitored != 0,
             device: mac(device),
             source: address(family, source),
@@ -125,6 +127,47 @@ impl Report {
     }
 }
 
+/// One line for people: when, who, where to, what became of it, and by which rule.
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            at,
+            rule,
+            reason,
+            verdict,
+            monitored,
+            device,
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+            interface,
+            length: _,
+            generation: _,
+        } = self;
+        let end = |address: &Option<IpAddr>, port: u16| match address {
+            Some(address) if port == 0 => address.to_string(),
+            Some(address) => SocketAddr::new(*address, port).to_string(),
+            None => "?".to_owned(),
+        };
+        let (source, destination) = (end(source, *source_port), end(destination, *destination_port));
+        let protocol = match *protocol {
+            protocol::TCP => "tcp".to_owned(),
+            protocol::UDP => "udp".to_owned(),
+            protocol::ICMP | protocol::ICMPV6 => "icmp".to_owned(),
+            number => format!("ip/{number}"),
+        };
+        let verdict = if *monitored { "monitor" } else { verdict.as_str() };
+        let cause = match (rule, reason) {
+            (Some(RuleKey { policy, rule, action: _ }), _) => format!("{policy}/{rule}"),
+            (None, Some(reason)) => format!("uninspectable: {reason}"),
+            (None, None) => "a rule that is gone".to_owned(),
+        };
+        write!(out, "{at:.0}  {interface}  {device}  {protocol}  {source} -> {destination}  {verdict}  {cause}")
+    }
+}
+
 fn mac([a, b, c, d, e, f]: [u8; 6]) -> String {
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
@@ -172,24 +215,37 @@ mod tests {
 
     #[test]
     fn numbers_become_names() {
-        let report = Report::new(&event(), &names(), SystemTime::UNIX_EPOCH);
+        let report = Report::new(&event(), &names(), Timestamp::UNIX_EPOCH);
         assert_eq!(report.rule, names().rules.get(&17).cloned());
         assert_eq!(report.interface, "lan0");
         assert_eq!(report.device, "64:09:80:00:00:01");
         assert_eq!(report.source, Some("192.0.2.10".parse().expect("an address")));
         assert_eq!(report.destination, Some("42.62.48.7".parse().expect("an address")));
-        assert_eq!((report.verdict, report.reason), ("drop", None));
+        assert_eq!((report.verdict.as_str(), report.reason), ("drop", None));
     }
 
     #[test]
     fn ipv6_and_what_could_not_be_parsed() {
         let six = Event { family: 6, source: [0x2001_0db8_0000_0000, 0x10], ..event() };
-        assert_eq!(Report::new(&six, &names(), SystemTime::UNIX_EPOCH).source, Some("2001:db8::10".parse().expect("an address")));
+        assert_eq!(Report::new(&six, &names(), Timestamp::UNIX_EPOCH).source, Some("2001:db8::10".parse().expect("an address")));
 
         let cut = Event { family: 0, slot: u32::MAX, reason: Reason::Truncated as u8, interface: 9, ..event() };
-        let report = Report::new(&cut, &names(), SystemTime::UNIX_EPOCH);
-        assert_eq!((report.source, report.rule, report.reason), (None, None, Some("truncated")));
+        let report = Report::new(&cut, &names(), Timestamp::UNIX_EPOCH);
+        assert_eq!((report.source, report.rule, report.reason.as_deref()), (None, None, Some("truncated")));
         assert_eq!(report.interface, "#9", "an interface that has gone keeps its number");
+    }
+
+    #[test]
+    fn a_line_says_who_where_what_and_why() {
+        let line = |event: Event| Report::new(&event, &names(), Timestamp::UNIX_EPOCH).to_string();
+        assert_eq!(
+            line(event()),
+            "1970-01-01T00:00:00Z  lan0  64:09:80:00:00:01  tcp  192.0.2.10:40000 -> 42.62.48.7:443  drop  iaf-xiaomi/no-reporting"
+        );
+        let watched = Event { monitored: 1, verdict: Verdict::Pass as u8, source_port: 0, destination_port: 0, protocol: 1, ..event() };
+        assert!(line(watched).ends_with("icmp  192.0.2.10 -> 42.62.48.7  monitor  iaf-xiaomi/no-reporting"), "{}", line(watched));
+        let cut = Event { family: 0, slot: u32::MAX, reason: Reason::NestedTags as u8, protocol: 0, ..event() };
+        assert!(line(cut).ends_with("ip/0  ? -> ?  drop  uninspectable: nested_tags"), "{}", line(cut));
     }
 
     #[derive(Clone, Default)]
@@ -211,7 +267,7 @@ mod tests {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-        let report = Report::new(&event(), &names(), SystemTime::UNIX_EPOCH);
+        let report = Report::new(&event(), &names(), Timestamp::UNIX_EPOCH);
         tracing::subscriber::with_default(subscriber, || report.log());
 
         let bytes = buffer.0.lock().expect("no writer panicked").clone();
