@@ -1,7 +1,7 @@
 //! Reports to the agent: each (rule, device, remote, service) once in an epoch and CPU, within the epoch's budget. The agent begins an
 //! epoch every second; when it is gone, reports end by themselves. No clock is read, and a full ring changes nothing but a count.
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, macros::map, maps::PerCpuArray};
 use edge_ebpf::{
     abi::{Event, REPORT_SEEN, Reason, RuleEntry, Verdict},
     engine::NO_SLOT,
@@ -9,6 +9,9 @@ use edge_ebpf::{
 };
 
 use super::{constants, count, maps};
+
+/// The agent empties the ring by its clock: no report costs an interrupt.
+const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
 
 /// The event under construction: too large to build in registers, and the stack is short.
 #[map]
@@ -49,7 +52,7 @@ fn report(frame: &Frame<'_>, packet: &Packet, arrival: Arrival, slot: u32, verdi
                 event.slot = slot;
                 event.verdict = verdict as u8;
                 event.reason = reason.map_or(u8::MAX, |reason| reason as u8);
-                maps::EVENTS.output::<Event>(&*event, 0).is_ok()
+                maps::EVENTS.output::<Event>(&*event, NO_WAKEUP).is_ok()
             }
             None => false,
         };
@@ -94,7 +97,7 @@ pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64) -> u64 {
             Admission::New => {
                 event.slot = slot;
                 event.verdict = verdict;
-                maps::EVENTS.output::<Event>(&*event, 0).is_ok()
+                maps::EVENTS.output::<Event>(&*event, NO_WAKEUP).is_ok()
             }
             Admission::OverBudget => false,
         };
