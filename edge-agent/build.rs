@@ -14,13 +14,23 @@ const TARGET: &str = "bpfel-unknown-none";
 
 fn main() {
     match build() {
-        Ok(object) => println!("cargo::rustc-env=EDGE_EBPF_OBJECT={}", object.display()),
+        Ok(objects) => {
+            println!("cargo::rustc-env=EDGE_EBPF_OBJECT={}", objects.join("edge-ebpf").display());
+            if bench() {
+                println!("cargo::rustc-env=EDGE_BENCH_OBJECT={}", objects.join("edge-bench").display());
+            }
+        }
         // `error` fails the build and shows these lines alone, where an exit code would show all that this script printed.
         Err(message) => message.lines().for_each(|line| println!("cargo::error={line}")),
     }
 }
 
-/// Builds the program and returns the object's path.
+/// Whether the programs of the bench are wanted too.
+fn bench() -> bool {
+    env::var_os("CARGO_FEATURE_BENCH").is_some()
+}
+
+/// Builds the objects and returns their folder.
 fn build() -> Result<PathBuf, String> {
     let program = Path::new("../edge-ebpf");
     let workspace = [program, Path::new("../Cargo.toml"), Path::new("../Cargo.lock"), Path::new("../xtask/src/setup/record.rs")];
@@ -35,7 +45,7 @@ fn build() -> Result<PathBuf, String> {
     if !status.success() {
         return Err(format!("the kernel program cannot be built:\n{}", String::from_utf8_lossy(&stderr)));
     }
-    Ok(out_dir.join(TARGET).join("bpf").join("edge-ebpf"))
+    Ok(out_dir.join(TARGET).join("bpf"))
 }
 
 fn toolchain() -> Result<Toolchain, String> {
@@ -64,7 +74,7 @@ fn cargo(toolchain: &Toolchain, program: &Path, out_dir: &Path) -> Result<Comman
         format!("--cfg=bpf_target_arch=\"{}\"", variable("CARGO_CFG_TARGET_ARCH")?),
     ];
     command
-        .args(["build", "--quiet", "--package=edge-ebpf", "--bin=edge-ebpf", "--features=program", "--profile=bpf"])
+        .args(["build", "--quiet", "--package=edge-ebpf", "--profile=bpf", "--bin=edge-ebpf", "--features=program"])
         .args(["--target", TARGET])
         .arg("--manifest-path")
         .arg(program.join("Cargo.toml"))
@@ -74,6 +84,9 @@ fn cargo(toolchain: &Toolchain, program: &Path, out_dir: &Path) -> Result<Comman
         // The BPF target is not a stable one.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    if bench() {
+        command.args(["--bin=edge-bench", "--features=bench"]);
+    }
     if *build_std {
         command.arg("-Zbuild-std=core");
     }

@@ -1,0 +1,141 @@
+//! Programs in the kernel: the filter's, loaded as the agent does it, and the bench's own, from an object beside it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, ProgramArray};
+use aya::programs::xdp::{XdpLinkId, XdpMode};
+use aya::programs::{ProgramInfo, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use edge_agent::config::AgentConfig;
+use edge_agent::dataplane::interface_hash::InterfaceHash;
+use edge_agent::dataplane::object::{Constants, Object, REASONS, Sharing};
+use edge_agent::dataplane::pod::Value;
+use edge_agent::dataplane::snapshot::Role;
+use edge_agent::dataplane::tables;
+use edge_agent::policy::compile::Compiled;
+use edge_ebpf::abi::{OnUninspectable, Reason};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_BENCH_OBJECT"));
+
+/// By [`Reason`], as `agent.yaml` has it by default.
+pub fn on_uninspectable() -> [OnUninspectable; Reason::ALL.len()] {
+    AgentConfig::default().uninspectable
+}
+
+/// The filter with a policy set in force, on no interface yet.
+pub fn filter(compiled: &Compiled) -> Result<Object> {
+    let mut verdicts = [OnUninspectable::Drop as u8; REASONS];
+    for (byte, verdict) in verdicts.iter_mut().zip(on_uninspectable()) {
+        *byte = verdict as u8;
+    }
+    let interfaces = InterfaceHash::new(&[]).context("no interfaces collide")?;
+    let constants = Constants { generation: 1, on_uninspectable: verdicts, interfaces: &interfaces };
+    let mut object = Object::create(&constants, compiled, Sharing::Private)?;
+    let slots: Vec<u32> = (0..).take(compiled.rules.len()).collect();
+    tables::fill(&mut object, compiled, &slots)?;
+    object.load_programs()?;
+    Ok(object)
+}
+
+/// Identifies the program for devices' frames.
+pub fn inside(object: &mut Object) -> Result<ProgramInfo> {
+    Ok(object.program(Role::Inside)?.info()?)
+}
+
+/// Attaches the program for devices' frames to an interface of the calling thread's network namespace.
+pub fn attach(object: &mut Object, interface: &str) -> Result<XdpLinkId> {
+    object.program(Role::Inside)?.attach(interface, XdpMode::Driver).with_context(|| format!("cannot attach to {interface}"))
+}
+
+pub fn detach(object: &mut Object, link: XdpLinkId) -> Result<()> {
+    Ok(object.program(Role::Inside)?.detach(link)?)
+}
+
+/// The bench's programs, with the destinations of a policy set in their tables.
+pub struct Programs(Ebpf);
+
+impl Programs {
+    /// Without any destination.
+    pub fn plain() -> Result<Self> {
+        EbpfLoader::new().load(OBJECT).map(Self).context("the bench's object cannot be loaded")
+    }
+
+    /// With the tries of the set.
+    pub fn holding(compiled: &Compiled) -> Result<Self> {
+        let (v4, v6) = (&compiled.v4, &compiled.v6);
+        let entries = |len: usize| u32::try_from(len).map(|len| len.max(1));
+        let mut ebpf = EbpfLoader::new()
+            .override_global("V4_ROOT", Value::of(v4.root.as_ref()), true)
+            .override_global("V6_ROOT", Value::of(v6.root.as_ref()), true)
+            .map_max_entries("V4_NODES", entries(v4.nodes.len())?)
+            .map_max_entries("V6_NODES", entries(v6.nodes.len())?)
+            .map_max_entries("V6_SKIPS", entries(v6.skips.len())?)
+            .load(OBJECT)
+            .context("the bench's object cannot be loaded")?;
+        fill(&mut ebpf, "V4_NODES", v4.nodes.iter().map(Value::of))?;
+        fill(&mut ebpf, "V6_NODES", v6.nodes.iter().map(Value::of))?;
+        fill(&mut ebpf, "V6_SKIPS", v6.skips.iter().map(Value::of))?;
+        Ok(Self(ebpf))
+    }
+
+    pub fn load(&mut self, name: &str) -> Result<ProgramInfo> {
+        let program = self.xdp(name)?;
+        program.load().with_context(|| format!("the bench's program {name} cannot be loaded"))?;
+        Ok(program.info()?)
+    }
+
+    pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp> {
+        let program = self.0.program_mut(name).with_context(|| format!("the bench's object has no program {name}"))?;
+        Ok(program.try_into()?)
+    }
+
+    /// Makes the generators jump into `target`.
+    pub fn jump_to(&mut self, target: &ProgramInfo) -> Result<()> {
+        let mut array = ProgramArray::try_from(self.0.map_mut("TARGET").context("the bench's object has no map TARGET")?)?;
+        Ok(array.set(0, &target.fd()?, 0)?)
+    }
+
+    /// What the generators write, in turn and from the start again.
+    pub fn set_keys(&mut self, keys: &[[u64; 2]]) -> Result<()> {
+        let mut array: Array<_, [u64; 2]> = self.0.map_mut("KEYS").context("the bench's object has no map KEYS")?.try_into()?;
+        for (index, key) in (0..array.len()).zip(keys.iter().cycle()) {
+            array.set(index, key, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Fills the kernel's prefix tries with (prefix length, address, class).
+    pub fn set_prefixes(&mut self, v4: &[(u32, u32, u32)], v6: &[(u32, u128, u32)]) -> Result<()> {
+        let mut trie: LpmTrie<_, [u8; 4], u32> = self.0.map_mut("LPM_V4").context("the bench's object has no map LPM_V4")?.try_into()?;
+        for (length, address, class) in v4 {
+            trie.insert(&Key::new(*length, address.to_be_bytes()), class, 0)?;
+        }
+        let mut trie: LpmTrie<_, [u8; 16], u32> = self.0.map_mut("LPM_V6").context("the bench's object has no map LPM_V6")?.try_into()?;
+        for (length, address, class) in v6 {
+            trie.insert(&Key::new(*length, address.to_be_bytes()), class, 0)?;
+        }
+        Ok(())
+    }
+}
+
+fn fill<'a, V: aya::Pod + 'a>(ebpf: &mut Ebpf, name: &str, values: impl Iterator<Item = &'a V>) -> Result<()> {
+    let mut array: Array<_, V> = ebpf.map_mut(name).with_context(|| format!("the bench's object has no map {name}"))?.try_into()?;
+    for (index, value) in (0..).zip(values) {
+        array.set(index, value, 0)?;
+    }
+    Ok(())
+}
+
+/// A set in force, with what tells what it must say.
+pub struct Loaded {
+    pub compiled: Arc<Compiled>,
+    pub object: Object,
+}
+
+impl Loaded {
+    pub fn new(compiled: Arc<Compiled>) -> Result<Self> {
+        Ok(Self { object: filter(&compiled)?, compiled })
+    }
+}

@@ -1,0 +1,72 @@
+//! What a cache miss costs here, and how many a look-up can have.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use edge_agent::policy::compile::Trie;
+use edge_ebpf::abi::{Entry, Node, Skip};
+use edge_ebpf::packet::Mac;
+use edge_ebpf::trie::{self, Storage};
+
+use crate::sets::Random;
+
+const LINE: usize = 64;
+
+/// ns of a load whose address the load before it gave, all over `bytes` of memory: one cycle through every cache line, in random order.
+pub fn latency(bytes: usize) -> f64 {
+    let lines = (bytes / LINE).max(2);
+    let mut order: Vec<u32> = (0..lines as u32).collect();
+    let mut random = Random(3);
+    // Sattolo's shuffle makes one cycle.
+    for index in (1..lines).rev() {
+        order.swap(index, random.next() as usize % index);
+    }
+    let mut memory = vec![[0u32; LINE / 4]; lines];
+    for (line, next) in order.iter().enumerate() {
+        memory[line][0] = *next;
+    }
+    let mut at = 0;
+    let loads = lines.clamp(1 << 16, 1 << 21);
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        let start = Instant::now();
+        for _ in 0..loads {
+            at = memory[at as usize][0];
+        }
+        best = best.min(start.elapsed().as_secs_f64() * 1e9 / loads as f64);
+    }
+    std::hint::black_box(at);
+    best
+}
+
+pub fn table_bytes(trie: &Trie) -> usize {
+    size_of_val(trie.root.as_ref()) + size_of::<Node>() * trie.nodes.len() + size_of::<Skip>() * trie.skips.len()
+}
+
+/// Nodes and skips, one after the other, that a look-up reads on average beyond the root.
+pub fn loads(trie: &Trie, macs: &[Mac]) -> f64 {
+    let counting = Counting { trie, loads: Cell::new(0) };
+    for mac in macs {
+        std::hint::black_box(trie::lookup::<6>(&counting, [mac.0 << 16, 0]));
+    }
+    counting.loads.get() as f64 / macs.len() as f64
+}
+
+struct Counting<'a> {
+    trie: &'a Trie,
+    loads: Cell<usize>,
+}
+
+impl Storage for Counting<'_> {
+    fn root(&self, first: u16) -> Option<Entry> {
+        self.trie.root(first)
+    }
+    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
+        self.loads.set(self.loads.get() + 1);
+        self.trie.node(index, slot)
+    }
+    fn skip(&self, index: u32) -> Option<&Skip> {
+        self.loads.set(self.loads.get() + 1);
+        self.trie.skip(index)
+    }
+}
