@@ -1,5 +1,6 @@
 //! The project's own commands, and the lab that they and the end-to-end tests share.
 
+pub mod bench;
 pub mod build;
 pub mod command;
 pub mod differential;

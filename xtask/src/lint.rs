@@ -14,8 +14,8 @@ pub fn lint() -> Result<()> {
     provide_tools(&toolchain)?;
     run(cargo().args(["fmt", "--all", "--", "--check"]))?;
     // The kernel program's own target cannot be checked for the host; its library can.
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny=warnings"]))?;
-    run(clippy_for_bpf(&toolchain).args(["--package=edge-ebpf", "--bin=edge-ebpf", "--features=program", "--", "--deny=warnings"]))
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--features=edge-agent/bench", "--", "--deny=warnings"]))?;
+    run(clippy_for_bpf(&toolchain).args(["--package=edge-ebpf", "--bins", "--features=program,bench", "--", "--deny=warnings"]))
 }
 
 /// Clippy beside the compiler of the kernel program: `cargo clippy` would take the first in `PATH`, of another compiler.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, Purpose};
-use xtask::{build, differential, lint, run, test};
+use xtask::{bench, build, differential, lint, run, test};
 
 #[derive(Parser)]
 #[command(name = "x", bin_name = "./x", about = "Set-up, build, lab, test: the project's own commands")]
@@ -30,6 +30,8 @@ enum Command {
     Lint,
     /// Ask the three engines about random policies and packets.
     Differential(differential::Differential),
+    /// Measure what a packet costs, beside other filters.
+    Bench(bench::Bench),
     /// Run every test; as root also those that load programs and build networks.
     Test,
 }
@@ -54,6 +56,7 @@ impl Command {
             Command::Run(command) => command.run(),
             Command::Differential(command) => command.run(),
             Command::Lint => lint::lint(),
+            Command::Bench(command) => command.run(),
             Command::Test => test::test(),
         }
     }

@@ -82,12 +82,12 @@ pub fn stages(job: Job, pins: &Path) -> Result<()> {
     let wanted = WantedInterface { name: INTERFACE.to_owned(), role: Role::Inside, mode: WantedMode::Native };
     let settings =
         Settings { pins: pins.to_owned(), interfaces: vec![wanted], on_uninspectable: kernel::on_uninspectable(), report_limit: 100 };
-    let mut dataplane = Dataplane::open(settings)?;
+    let mut dataplane = Dataplane::open(settings.clone())?;
     watch.lap("open_ms");
-    let swapped = dataplane.swap(&compiled, &interfaces)?;
+    let swapped = dataplane.swap(&compiled, &settings, &interfaces)?;
     ensure!(swapped.attached.len() == 1, "the generation was attached to {} interfaces", swapped.attached.len());
     let attach_ms = watch.lap("load_and_attach_ms");
-    dataplane.swap(&compiled, &interfaces)?;
+    dataplane.swap(&compiled, &settings, &interfaces)?;
     let swap_ms = watch.lap("load_and_swap_ms");
     drop(compiled);
 

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::command::{find_program, is_root, output, run};
 
-/// What set-up is for; each includes the one before.
+/// What set-up is for; each includes the one before, but for the last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
 pub enum Purpose {
     /// The agent with its kernel program.
@@ -19,6 +19,17 @@ pub enum Purpose {
     Test,
     /// Formatting and lints besides.
     Ci,
+    /// What `Run` has, and the filters to compare with.
+    Bench,
+}
+
+impl Purpose {
+    fn includes(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Bench, other) => other <= Self::Run || other == Self::Bench,
+            (purpose, other) => other <= purpose,
+        }
+    }
 }
 
 /// Something that a command needs, and the package that brings it.
@@ -43,6 +54,11 @@ const NEEDS: &[Need] = &[
     Need { from: Purpose::Run, what: What::Program("openssl"), package: "openssl" },
     Need { from: Purpose::Run, what: What::Program("dnsmasq"), package: "dnsmasq-base" },
     Need { from: Purpose::Test, what: What::Program("promtool"), package: "prometheus" },
+    Need { from: Purpose::Bench, what: What::Program("xdp-filter"), package: "xdp-tools" },
+    Need { from: Purpose::Bench, what: What::Program("nft"), package: "nftables" },
+    Need { from: Purpose::Bench, what: What::Program("iptables"), package: "iptables" },
+    Need { from: Purpose::Bench, what: What::Program("ipset"), package: "ipset" },
+    Need { from: Purpose::Bench, what: What::Program("iperf3"), package: "iperf3" },
 ];
 
 /// Installs what is missing for the purpose.
@@ -51,7 +67,7 @@ pub fn provide(purpose: Purpose) -> Result<()> {
         What::Program(name) => find_program(name).is_none(),
         What::File(path) => !Path::new(path).exists(),
     };
-    let missing: Vec<_> = NEEDS.iter().filter(|need| need.from <= purpose).filter(is_missing).map(|need| need.package).collect();
+    let missing: Vec<_> = NEEDS.iter().filter(|need| purpose.includes(need.from)).filter(is_missing).map(|need| need.package).collect();
     if missing.is_empty() {
         return Ok(());
     }
