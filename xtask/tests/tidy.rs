@@ -125,6 +125,18 @@ fn subcommands(help: &str) -> BTreeSet<String> {
     listed.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
+/// The table of metrics is what alerts are written from.
+#[test]
+fn the_readme_lists_every_metric_and_no_other() {
+    let names = |text: &str, quote: char| -> BTreeSet<String> {
+        let parts = text.split(quote).filter(|part| part.starts_with("edge_"));
+        parts.filter(|part| part.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')).map(str::to_owned).collect()
+    };
+    let told = names(&read(Path::new("edge-agent/src/telemetry/metrics.rs")), '"');
+    assert!(told.len() > 20, "the metrics are found");
+    assert_eq!(names(&read(Path::new("README.md")), '`'), told);
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     for file in files().iter().filter(|file| has_extension(file, "md")) {
