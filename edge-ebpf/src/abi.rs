@@ -19,6 +19,8 @@ pub const RULE_SLOTS: u32 = 4096;
 pub const MAX_INTERFACES: usize = 64;
 /// Size of the perfect hash from interface index to slot, a power of two.
 pub const INTERFACE_HASH: usize = 1024;
+/// Token buckets kept at once, one for each device and rate-limited rule.
+pub const MAX_BUCKETS: u32 = 65_536;
 /// Later fragments remembered at once.
 pub const MAX_FRAGMENTS: u32 = 16_384;
 
@@ -179,12 +181,59 @@ pub struct Counter {
 pub struct RuleEntry {
     /// Slot in the table of rule counters.
     pub slot: u32,
+    /// Slot for what a rate limit drops.
+    pub exceeded_slot: u32,
     /// A [`Verdict`]; of no meaning for a monitored rule.
     pub verdict: u8,
     /// 1: a match is reported in the ring buffer. (`u8`, not `bool`: any byte the map may hold must be a valid value.)
     pub report: u8,
-    pub reserved: [u8; 2],
+    /// 1: what exceeds the rate is dropped, see [`RateEntry`].
+    pub limited: u8,
+    pub reserved: u8,
+    /// The rule's own number: its place in the table of rates.
+    pub rule: u32,
 }
+
+/// A rate limit as a bucket of time: a packet costs `units × time_per_unit`, the bucket holds `burst`, and real time fills it again.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RateEntry {
+    /// Nanoseconds × 2^16.
+    pub time_per_unit: u64,
+    /// Nanoseconds.
+    pub burst: u64,
+    /// 1: a unit is a byte, else a packet.
+    pub bytes: u32,
+    pub reserved: u32,
+}
+
+/// Whose bucket.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct BucketKey {
+    /// MAC as a number; 0 for what comes from the outside.
+    pub device: u64,
+    /// Counter slot of the rule: it outlives generations.
+    pub slot: u32,
+    pub reserved: u32,
+}
+
+/// The program's time. It reads the kernel's monotonic clock and adds.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Clock {
+    /// Nanoseconds between the monotonic clock and the Unix epoch: the agent follows corrections of the wall clock with it.
+    pub unix_offset: i64,
+    /// The monotonic time itself, where the program was loaded to be tried out ([`crate::abi::CLOCK_STANDS`]).
+    pub standing: u64,
+}
+/// Value of the constant `CLOCK_SOURCE` for a program whose time is [`Clock::standing`].
+pub const CLOCK_STANDS: u32 = 1;
+/// Class of the rules that hold, for each of 1,024 minutes: a power of two, so that a place in it needs only a mask.
+pub type Stretch = [u16; STRETCH];
+pub const STRETCH: usize = 1024;
+/// Stretches that a timeline of schedules reaches ahead, 400 days: an agent that has been dead for longer leaves the last minute in force.
+pub const TIMELINE_STRETCHES: usize = 563;
 
 /// Names one fragmented datagram (RFC 791 section 3.2, RFC 8200 section 4.5).
 #[repr(C)]
@@ -273,7 +322,10 @@ pub const STAMP_MAGIC: u32 = 0x6564_6765;
 const _: () = {
     assert!(size_of::<Skip>() == 48);
     assert!(size_of::<Counter>() == 16);
-    assert!(size_of::<RuleEntry>() == 8);
+    assert!(size_of::<RuleEntry>() == 16);
+    assert!(size_of::<RateEntry>() == 24);
+    assert!(size_of::<BucketKey>() == 16);
+    assert!(size_of::<Clock>() == 16);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentVerdict>() == 8);
     assert!(size_of::<Event>() == 64);

@@ -22,6 +22,16 @@ pub trait Tables {
     fn words(&self) -> usize;
     /// Whether any bit of [`Self::monitored`] is set.
     fn has_monitored(&self) -> bool;
+    /// Whether rules hold at some times only.
+    fn has_schedules(&self) -> bool;
+    /// The rules that hold in this minute of the Unix epoch.
+    fn active_row(&self, minute: u64) -> Option<&Row>;
+    /// Whether any rule is about what comes in on outside interfaces.
+    fn has_inbound(&self) -> bool;
+    /// Word of the rules for what comes in on outside interfaces, whichever device it goes to.
+    fn inbound(&self, word: usize) -> u64;
+    /// Word of the rules that no policy overrides, among those.
+    fn pinhole(&self, word: usize) -> u64;
     /// Word of the rules that only monitor.
     fn monitored(&self, word: usize) -> u64;
     /// Word of the rules that keep a packet from passing.
@@ -35,6 +45,19 @@ pub trait Observer {
     fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict);
     /// The packet matched these monitored rules: bit `b` of `bits` is rule `64 * word + b`.
     fn monitored(&mut self, frame: &Frame<'_>, packet: &Packet, word: usize, bits: u64);
+    /// Minutes since the Unix epoch.
+    fn minute(&mut self) -> u64;
+    /// Whether the packet is within the rule's rate; then it has been paid for.
+    fn within_rate(&mut self, packet: &Packet, side: Side, rule: &RuleEntry) -> bool;
+}
+
+/// Where a frame came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// From a device: its MAC is the source, the remote is the destination.
+    Inside,
+    /// From the upstream: the remote is the source, and the device is not known.
+    Outside,
 }
 
 /// Why a verdict is what it is.
@@ -61,11 +84,11 @@ impl Decision {
 /// Marks a fragment whose first one no rule decided.
 pub const NO_SLOT: u32 = u32::MAX;
 
-/// Decides about `packet`, read from `frame`, which came in on an inside interface. `None`: a table lacks an entry that it must have.
+/// Decides about `packet`, read from `frame`, which came in on `side`. `None`: a table lacks an entry that it must have.
 #[inline(always)]
-pub fn decide(frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> Option<Decision> {
+pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> Option<Decision> {
     if let Some(reason) = packet.fault {
-        return uninspectable(packet, reason, tables);
+        return uninspectable(side, frame, packet, reason, tables, observer);
     }
     if matches!(packet.family, Family::None) {
         return Some(Decision::NO_RULE);
@@ -73,18 +96,24 @@ pub fn decide(frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer
     if matches!(packet.fragment, Fragment::Later) {
         return match observer.first_fragment(&fragment_key(frame, packet)) {
             Some(first) => Some(Decision { verdict: Verdict::from_u8(first.verdict), cause: Cause::FirstFragment(first) }),
-            None => uninspectable(packet, Reason::FragmentWithoutFirst, tables),
+            None => uninspectable(side, frame, packet, Reason::FragmentWithoutFirst, tables, observer),
         };
     }
-    let device = tables.device_row(device_class(packet.device, tables)?)?;
-    let remote = tables.remote_row(remote_class(packet.family, packet.destination, tables)?)?;
     let service = tables.service_row(tables.service(packet.service))?;
     let mut decision = Decision::NO_RULE;
+    if matches!(side, Side::Outside)
+        && let Some(rule) = in_pinhole(packet, service, tables)?
+    {
+        return Some(Decision { verdict: Verdict::Pass, cause: Cause::Rule(rule) });
+    }
+    let device = rows_of_device(side, packet, tables)?;
+    let remote = tables.remote_row(remote_class(packet.family, remote(side, frame, packet), tables)?)?;
+    let active = active(tables, observer)?;
     for word in 0..MAX_WORDS {
         if word >= tables.words() {
             break;
         }
-        let hits = device[word] & remote[word] & service[word];
+        let hits = device.word(tables, word) & remote[word] & service[word] & active.map_or(u64::MAX, |active| active[word]);
         let monitored = if tables.has_monitored() { hits & tables.monitored(word) } else { 0 };
         let deciding = hits & !monitored;
         if monitored != 0 {
@@ -94,8 +123,13 @@ pub fn decide(frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer
             }
         }
         if deciding != 0 {
-            let rule = tables.rule(word as u32 * 64 + deciding.trailing_zeros())?;
-            decision = Decision { verdict: Verdict::from_u8(rule.verdict), cause: Cause::Rule(rule) };
+            let mut rule = tables.rule(word as u32 * 64 + deciding.trailing_zeros())?;
+            let mut verdict = Verdict::from_u8(rule.verdict);
+            if rule.limited != 0 && !observer.within_rate(packet, side, &rule) {
+                verdict = Verdict::Drop;
+                rule.slot = rule.exceeded_slot;
+            }
+            decision = Decision { verdict, cause: Cause::Rule(rule) };
             break;
         }
     }
@@ -127,25 +161,90 @@ pub fn remote_class(family: Family, remote: Address, tables: &impl Tables) -> Op
     }
 }
 
+/// The rules that a device satisfies, or those for whichever device there is behind an outside interface.
+#[derive(Clone, Copy)]
+enum DeviceRows<'a> {
+    Known(&'a Row),
+    Inbound,
+}
+
+impl DeviceRows<'_> {
+    #[inline(always)]
+    fn word(self, tables: &impl Tables, word: usize) -> u64 {
+        match self {
+            Self::Known(row) => row[word],
+            Self::Inbound => tables.inbound(word),
+        }
+    }
+}
+
+#[inline(always)]
+fn rows_of_device<'a>(side: Side, packet: &Packet, tables: &'a impl Tables) -> Option<DeviceRows<'a>> {
+    match side {
+        Side::Inside => Some(DeviceRows::Known(tables.device_row(device_class(packet.device, tables)?)?)),
+        Side::Outside => Some(DeviceRows::Inbound),
+    }
+}
+
+#[inline(always)]
+fn remote(side: Side, frame: &Frame<'_>, packet: &Packet) -> Address {
+    match side {
+        Side::Inside => packet.destination,
+        Side::Outside => packet.source(frame),
+    }
+}
+
+/// The rule of the management pinhole that lets this packet from the outside in: those rules are about where a packet goes, on both sides.
+#[inline(always)]
+fn in_pinhole(packet: &Packet, service: &Row, tables: &impl Tables) -> Option<Option<RuleEntry>> {
+    let destination = tables.remote_row(remote_class(packet.family, packet.destination, tables)?)?;
+    for (word, wanted) in service.iter().enumerate().take(tables.words()) {
+        let hits = wanted & destination[word] & tables.pinhole(word);
+        if hits != 0 {
+            return Some(Some(tables.rule(word as u32 * 64 + hits.trailing_zeros())?));
+        }
+    }
+    Some(None)
+}
+
+/// The rules that hold now; `None` within: all do.
+#[inline(always)]
+fn active<'a>(tables: &'a impl Tables, observer: &mut impl Observer) -> Option<Option<&'a Row>> {
+    if tables.has_schedules() { Some(Some(tables.active_row(observer.minute())?)) } else { Some(None) }
+}
+
 /// The configured verdict, which may depend on whether a restricting rule could have matched what is known.
 #[inline(always)]
-fn uninspectable(packet: &Packet, reason: Reason, tables: &impl Tables) -> Option<Decision> {
+fn uninspectable(
+    side: Side,
+    frame: &Frame<'_>,
+    packet: &Packet,
+    reason: Reason,
+    tables: &impl Tables,
+    observer: &mut impl Observer,
+) -> Option<Decision> {
     let verdict = match tables.on_uninspectable(reason) {
         OnUninspectable::Pass => Verdict::Pass,
         OnUninspectable::Drop => Verdict::Drop,
         OnUninspectable::DropIfRuleCouldMatch => {
-            let device = tables.device_row(device_class(packet.device, tables)?)?;
+            let device = rows_of_device(side, packet, tables)?;
+            let active = active(tables, observer)?;
+            let could = |word: usize| device.word(tables, word) & tables.restricting(word) & active.map_or(u64::MAX, |active| active[word]);
             // A source route's destination is not where the packet ends, so it says nothing.
-            let remote_known = !matches!(packet.family, Family::None) && !matches!(reason, Reason::SourceRoute);
+            let remote_known =
+                !matches!(packet.family, Family::None) && !(matches!(reason, Reason::SourceRoute) && matches!(side, Side::Inside));
             let mut could_match = 0;
-            for (word, known) in device.iter().enumerate().take(tables.words()) {
-                could_match |= known & tables.restricting(word);
+            for word in 0..MAX_WORDS {
+                if word >= tables.words() {
+                    break;
+                }
+                could_match |= could(word);
             }
             if could_match != 0 && remote_known {
-                let remote = tables.remote_row(remote_class(packet.family, packet.destination, tables)?)?;
+                let remote = tables.remote_row(remote_class(packet.family, remote(side, frame, packet), tables)?)?;
                 could_match = 0;
-                for (word, known) in device.iter().enumerate().take(tables.words()) {
-                    could_match |= known & remote[word] & tables.restricting(word);
+                for (word, known) in remote.iter().enumerate().take(tables.words()) {
+                    could_match |= known & could(word);
                 }
             }
             if could_match == 0 { Verdict::Pass } else { Verdict::Drop }

@@ -8,5 +8,6 @@
 pub mod abi;
 pub mod engine;
 pub mod packet;
+pub mod rate;
 pub mod reject;
 pub mod trie;

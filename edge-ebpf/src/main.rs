@@ -1,8 +1,11 @@
 //! The BPF program: maps, constants and entry points. What decides is in the library.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod program {
+    pub mod buckets;
+    pub mod clock;
     pub mod constants;
     pub mod count;
     pub mod frame;

@@ -1,7 +1,7 @@
 //! What the agent bakes into each generation's program before it is loaded. The kernel freezes these; its verifier then knows the scalars
 //! and removes what a policy set does not use, and the tables among them are read without a look-up.
 
-use edge_ebpf::abi::{Entry, INTERFACE_HASH, MAX_WORDS, OnUninspectable, ROOT, Reason, Row, Services, service};
+use edge_ebpf::abi::{CLOCK_STANDS, Entry, INTERFACE_HASH, MAX_WORDS, OnUninspectable, ROOT, Reason, Row, Services, service};
 
 /// A value that the agent replaces: reads must not be folded to what the compiler sees here.
 #[repr(transparent)]
@@ -33,6 +33,21 @@ static WORDS: Constant<u32> = Constant(MAX_WORDS as u32);
 #[unsafe(no_mangle)]
 static HAS_MONITORED: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]
+static HAS_SCHEDULES: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static HAS_INBOUND: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static HAS_RATES: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static CLOCK_SOURCE: Constant<u32> = Constant(0);
+/// Minute of the Unix epoch with which the timeline starts.
+#[unsafe(no_mangle)]
+static FIRST_MINUTE: Constant<u64> = Constant(0);
+#[unsafe(no_mangle)]
+static INBOUND: Constant<Row> = Constant([0; MAX_WORDS]);
+#[unsafe(no_mangle)]
+static PINHOLE: Constant<Row> = Constant([0; MAX_WORDS]);
+#[unsafe(no_mangle)]
 static ON_UNINSPECTABLE: Constant<[u8; 8]> = Constant([OnUninspectable::Drop as u8; 8]);
 #[unsafe(no_mangle)]
 static MONITORED: Constant<Row> = Constant([0; MAX_WORDS]);
@@ -62,6 +77,34 @@ pub fn words() -> usize {
 #[inline(always)]
 pub fn has_monitored() -> bool {
     HAS_MONITORED.get() != 0
+}
+#[inline(always)]
+pub fn has_schedules() -> bool {
+    HAS_SCHEDULES.get() != 0
+}
+#[inline(always)]
+pub fn has_inbound() -> bool {
+    HAS_INBOUND.get() != 0
+}
+#[inline(always)]
+pub fn has_rates() -> bool {
+    HAS_RATES.get() != 0
+}
+#[inline(always)]
+pub fn clock_stands() -> bool {
+    CLOCK_SOURCE.get() == CLOCK_STANDS
+}
+#[inline(always)]
+pub fn first_minute() -> u64 {
+    FIRST_MINUTE.get()
+}
+#[inline(always)]
+pub fn inbound(word: usize) -> u64 {
+    INBOUND.at(word)
+}
+#[inline(always)]
+pub fn pinhole(word: usize) -> u64 {
+    PINHOLE.at(word)
 }
 #[inline(always)]
 pub fn monitored(word: usize) -> u64 {

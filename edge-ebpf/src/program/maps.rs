@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
 use edge_ebpf::abi::{
-    Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, MAX_INTERFACES, MAX_RULES, Node, RULE_SLOTS, Reason, ReportBudget, ReportState,
-    Row, RuleEntry, Skip, Stamp, Verdict,
+    BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, MAX_BUCKETS, MAX_FRAGMENTS, MAX_INTERFACES, MAX_RULES, Node, RULE_SLOTS,
+    RateEntry, Reason, ReportBudget, ReportState, Row, RuleEntry, Skip, Stamp, Stretch, Verdict,
 };
 
 #[map]
@@ -28,6 +28,17 @@ pub static SERVICE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
 #[map]
 pub static RULES: Array<RuleEntry> = Array::with_max_entries(MAX_RULES as u32, 0);
 
+#[map]
+pub static RATES: Array<RateEntry> = Array::with_max_entries(1, 0);
+#[map]
+pub static TIMELINE: Array<Stretch> = Array::with_max_entries(1, 0);
+#[map]
+pub static ACTIVE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
+#[map]
+pub static BUCKETS: LruHashMap<BucketKey, u64> = LruHashMap::with_max_entries(MAX_BUCKETS, 0);
 #[map]
 pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(RULE_SLOTS, 0);
 #[map]

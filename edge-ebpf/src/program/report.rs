@@ -87,7 +87,9 @@ pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64) -> u64 {
         }
         let rule = word as u32 * u64::BITS + bits.trailing_zeros();
         bits &= bits - 1;
-        let Some(&RuleEntry { slot, verdict, report, reserved: _ }) = maps::RULES.get(rule) else { break };
+        let Some(&RuleEntry { slot, exceeded_slot: _, verdict, report, limited: _, reserved: _, rule: _ }) = maps::RULES.get(rule) else {
+            break;
+        };
         count::rule(slot, u64::from(event.length));
         if report == 0 {
             continue;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::maps::Array;
 use edge_ebpf::{
-    abi::{Entry, Node, OnUninspectable, Reason, Row, RuleEntry, Skip},
+    abi::{Entry, Node, OnUninspectable, Reason, Row, RuleEntry, STRETCH, Skip, TIMELINE_STRETCHES},
     engine,
     trie::Storage,
 };
@@ -105,6 +105,32 @@ impl engine::Tables for Tables {
     #[inline(always)]
     fn has_monitored(&self) -> bool {
         constants::has_monitored()
+    }
+    #[inline(always)]
+    fn has_schedules(&self) -> bool {
+        constants::has_schedules()
+    }
+    #[inline(always)]
+    fn active_row(&self, minute: u64) -> Option<&Row> {
+        // Before the timeline its first minute holds, behind it the last one.
+        let first = constants::first_minute();
+        let after = minute.saturating_sub(first);
+        let last = (TIMELINE_STRETCHES * STRETCH - 1) as u64;
+        let place = if after > last { last } else { after } as usize;
+        let stretch = maps::TIMELINE.get((place / STRETCH) as u32)?;
+        maps::ACTIVE_ROWS.get(u32::from(stretch[place % STRETCH]))
+    }
+    #[inline(always)]
+    fn has_inbound(&self) -> bool {
+        constants::has_inbound()
+    }
+    #[inline(always)]
+    fn inbound(&self, word: usize) -> u64 {
+        constants::inbound(word)
+    }
+    #[inline(always)]
+    fn pinhole(&self, word: usize) -> u64 {
+        constants::pinhole(word)
     }
     #[inline(always)]
     fn monitored(&self, word: usize) -> u64 {

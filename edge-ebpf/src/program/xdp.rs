@@ -3,14 +3,14 @@
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::error;
 use edge_ebpf::{
-    abi::{FragmentKey, FragmentVerdict, Verdict},
-    engine::{self, Cause, NO_SLOT, Observer},
-    packet::{Packet, access::Frame},
+    abi::{FragmentKey, FragmentVerdict, RuleEntry, Verdict},
+    engine::{self, Cause, NO_SLOT, Observer, Side},
+    packet::{Mac, Packet, access::Frame},
     reject::{self, Buffer},
 };
 
 use super::{
-    constants, count,
+    buckets, clock, constants, count,
     frame::Context,
     maps,
     report::{self, Arrival},
@@ -20,6 +20,22 @@ use super::{
 /// Frames from devices.
 #[xdp(frags)]
 pub fn edge_inside(context: XdpContext) -> u32 {
+    filter(context, Side::Inside)
+}
+
+/// Frames from the upstream.
+#[xdp(frags)]
+pub fn edge_outside(context: XdpContext) -> u32 {
+    if !constants::has_inbound() {
+        let context = Context::new(context);
+        count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.length() as u64);
+        return xdp_action::XDP_PASS;
+    }
+    filter(context, Side::Outside)
+}
+
+#[inline(always)]
+fn filter(context: XdpContext, side: Side) -> u32 {
     let mut context = Context::new(context);
     let length = context.length() as u32;
     let interface = context.interface();
@@ -27,7 +43,7 @@ pub fn edge_inside(context: XdpContext) -> u32 {
     let packet = Packet::parse(&frame);
     let arrival = Arrival { interface, length };
     let mut observer = Kernel { arrival };
-    let Some(decision) = engine::decide(&frame, &packet, &Tables, &mut observer) else {
+    let Some(decision) = engine::decide(side, &frame, &packet, &Tables, &mut observer) else {
         error!(context.log(), "generation {}: a class without its row; frame dropped", constants::generation());
         return xdp_action::XDP_ABORTED;
     };
@@ -64,14 +80,6 @@ pub fn edge_inside(context: XdpContext) -> u32 {
     }
 }
 
-/// Frames from the upstream: counted, and passed.
-#[xdp(frags)]
-pub fn edge_outside(context: XdpContext) -> u32 {
-    let context = Context::new(context);
-    count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.length() as u64);
-    xdp_action::XDP_PASS
-}
-
 struct Kernel {
     arrival: Arrival,
 }
@@ -92,5 +100,19 @@ impl Observer for Kernel {
     #[inline(always)]
     fn monitored(&mut self, frame: &Frame<'_>, packet: &Packet, word: usize, bits: u64) {
         report::monitored(frame, packet, self.arrival, word, bits);
+    }
+
+    #[inline(always)]
+    fn minute(&mut self) -> u64 {
+        clock::minute()
+    }
+
+    #[inline(always)]
+    fn within_rate(&mut self, packet: &Packet, side: Side, rule: &RuleEntry) -> bool {
+        if !constants::has_rates() {
+            return true;
+        }
+        let device = if matches!(side, Side::Inside) { packet.device } else { Mac(0) };
+        buckets::within_rate(device, rule, self.arrival.length)
     }
 }
