@@ -3,7 +3,10 @@
 
 use crate::{
     abi::{FragmentKey, FragmentVerdict, MAX_WORDS, OnUninspectable, Reason, Row, RuleEntry, Verdict},
-    packet::{Address, Family, Fragment, Mac, Packet, access::Frame},
+    packet::{
+        Address, Family, Fragment, Mac, Packet,
+        access::{Frame, forget},
+    },
     trie::{self, Storage},
 };
 
@@ -65,20 +68,47 @@ pub enum Side {
 pub enum Cause {
     /// No rule wants anything of it.
     NoRule,
-    Rule(RuleEntry),
-    /// A later fragment, which shares its first one's fate.
-    FirstFragment(FragmentVerdict),
-    Uninspectable(Reason),
+    /// A rule decided, see [`Decision::rule`].
+    Rule,
+    /// A later fragment, which shares its first one's fate; [`Decision::rule`] has only the slot, or [`NO_SLOT`].
+    FirstFragment,
+    /// See [`Decision::reason`].
+    Uninspectable,
 }
 
+/// Flat, with a value in each field whatever the cause: a payload that exists in some variants only is a register that the kernel's
+/// verifier finds unset on the other ways.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decision {
     pub verdict: Verdict,
     pub cause: Cause,
+    pub rule: RuleEntry,
+    pub reason: Reason,
 }
 
 impl Decision {
-    const NO_RULE: Self = Self { verdict: Verdict::Pass, cause: Cause::NoRule };
+    const NO_RULE: Self = Self {
+        verdict: Verdict::Pass,
+        cause: Cause::NoRule,
+        rule: RuleEntry { slot: NO_SLOT, exceeded_slot: NO_SLOT, verdict: 0, report: 0, limited: 0, reserved: 0, rule: 0 },
+        reason: Reason::Truncated,
+    };
+
+    #[inline(always)]
+    const fn by_rule(verdict: Verdict, rule: RuleEntry) -> Self {
+        Self { verdict, cause: Cause::Rule, rule, ..Self::NO_RULE }
+    }
+
+    #[inline(always)]
+    const fn as_first_fragment(first: FragmentVerdict) -> Self {
+        let rule = RuleEntry { slot: first.slot, ..Self::NO_RULE.rule };
+        Self { verdict: Verdict::from_u8(first.verdict), cause: Cause::FirstFragment, rule, ..Self::NO_RULE }
+    }
+
+    #[inline(always)]
+    const fn uninspectable(verdict: Verdict, reason: Reason) -> Self {
+        Self { verdict, cause: Cause::Uninspectable, reason, ..Self::NO_RULE }
+    }
 }
 
 /// Marks a fragment whose first one no rule decided.
@@ -95,7 +125,7 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
     }
     if matches!(packet.fragment, Fragment::Later) {
         return match observer.first_fragment(&fragment_key(frame, packet)) {
-            Some(first) => Some(Decision { verdict: Verdict::from_u8(first.verdict), cause: Cause::FirstFragment(first) }),
+            Some(first) => Some(Decision::as_first_fragment(first)),
             None => uninspectable(side, frame, packet, Reason::FragmentWithoutFirst, tables, observer),
         };
     }
@@ -104,11 +134,12 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
     if matches!(side, Side::Outside)
         && let Some(rule) = in_pinhole(packet, service, tables)?
     {
-        return Some(Decision { verdict: Verdict::Pass, cause: Cause::Rule(rule) });
+        return Some(Decision::by_rule(Verdict::Pass, rule));
     }
     let device = rows_of_device(side, packet, tables)?;
     let remote = tables.remote_row(remote_class(packet.family, remote(side, frame, packet), tables)?)?;
     let active = active(tables, observer)?;
+    let mut first = None;
     for word in 0..MAX_WORDS {
         if word >= tables.words() {
             break;
@@ -123,19 +154,22 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
             }
         }
         if deciding != 0 {
-            let mut rule = tables.rule(word as u32 * 64 + deciding.trailing_zeros())?;
-            let mut verdict = Verdict::from_u8(rule.verdict);
-            if rule.limited != 0 && !observer.within_rate(packet, side, &rule) {
-                verdict = Verdict::Drop;
-                rule.slot = rule.exceeded_slot;
-            }
-            decision = Decision { verdict, cause: Cause::Rule(rule) };
+            // What follows is the same whichever word it was found in: the verifier need not follow it for each.
+            first = Some(forget(word * 64 + deciding.trailing_zeros() as usize, deciding));
             break;
         }
     }
+    if let Some(first) = first {
+        let mut rule = tables.rule(first as u32)?;
+        let mut verdict = Verdict::from_u8(rule.verdict);
+        if rule.limited != 0 && !observer.within_rate(packet, side, &rule) {
+            verdict = Verdict::Drop;
+            rule.slot = rule.exceeded_slot;
+        }
+        decision = Decision::by_rule(verdict, rule);
+    }
     if matches!(packet.fragment, Fragment::First) {
-        let slot = if let Cause::Rule(rule) = decision.cause { rule.slot } else { NO_SLOT };
-        let verdict = FragmentVerdict { slot, verdict: decision.verdict as u8, reserved: [0; 3] };
+        let verdict = FragmentVerdict { slot: decision.rule.slot, verdict: decision.verdict as u8, reserved: [0; 3] };
         observer.remember_fragment(&fragment_key(frame, packet), verdict);
     }
     Some(decision)
@@ -250,7 +284,7 @@ fn uninspectable(
             if could_match == 0 { Verdict::Pass } else { Verdict::Drop }
         }
     };
-    Some(Decision { verdict, cause: Cause::Uninspectable(reason) })
+    Some(Decision::uninspectable(verdict, reason))
 }
 
 #[inline(always)]

@@ -3,26 +3,31 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use edge_agent::policy::model::{DeviceSelector, Expr, Family, PortProtocol, RemoteSelector, Resolved, Rule, ServiceMatch, Signal};
+use edge_agent::policy::model::{
+    Action, DeviceSelector, Expr, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ServiceMatch, Signal,
+};
 use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_ebpf::engine::Side;
+use jiff::Timestamp;
 
-use crate::corpus_case::{self, DeviceCase, ExpectCase, ExpressionCase, FrameCase, PolicyCase, RuleCase};
+use crate::corpus_case::{self, DeviceCase, ExpectCase, ExpressionCase, FrameCase, PolicyCase, RuleCase, WhenCase};
+use crate::frames::Arrival;
 use crate::judge::{Judge, Prepared};
 use crate::policies::Case;
 
 /// As a file of the corpus; what is expected is what the oracle says.
-pub fn describe(case: &Case, frames: &[Vec<u8>]) -> anyhow::Result<corpus_case::Case> {
+pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::Case> {
     let Case { policies: set, on_uninspectable } = case;
     let prepared = Prepared::new(case)?;
     let mut judge = Judge::new(&prepared, false)?;
     let mut counters: BTreeMap<String, u64> = BTreeMap::new();
     let mut described = Vec::new();
-    for (index, frame) in frames.iter().enumerate() {
-        let outcome = judge.run(frame)?.oracle;
+    for (index, arrival) in frames.iter().enumerate() {
+        let outcome = judge.run(arrival)?.oracle;
         for rule in outcome.rule.iter().chain(&outcome.monitored) {
             *counters.entry(corpus_case::rule_name(set, *rule)).or_default() += 1;
         }
-        described.push(frame_case(format!("frame {index}"), frame, ExpectCase::of(&outcome, set)));
+        described.push(frame_case(format!("frame {index}"), arrival, ExpectCase::of(&outcome, set)));
     }
     let policies = set
         .policies
@@ -30,6 +35,7 @@ pub fn describe(case: &Case, frames: &[Vec<u8>]) -> anyhow::Result<corpus_case::
         .enumerate()
         .map(|(index, policy)| PolicyCase {
             name: policy.name.clone(),
+            expires: policy.expires.and_then(|expires| Timestamp::from_second(expires).ok()),
             mode: Some(format!("{:?}", policy.mode).to_lowercase()),
             built_in: policy.built_in,
             rules: set.rules.iter().filter(|rule| rule.policy.index() == index).map(|rule| describe_rule(set, rule)).collect(),
@@ -80,7 +86,25 @@ fn describe_rule(set: &Resolved, rule: &Rule) -> RuleCase {
         from: from.collect(),
         to: to.collect(),
         services: services.collect(),
-        action: rule.action.name().into(),
+        action: match rule.action {
+            Action::RateLimit(RateLimit { unit: RateUnit::Packets, per_second, burst }) => {
+                format!("rate_limit {per_second} packets burst {burst}")
+            }
+            Action::RateLimit(RateLimit { unit: RateUnit::Bytes, per_second, burst }) => {
+                format!("rate_limit {per_second} bytes burst {burst}")
+            }
+            action => action.name().into(),
+        },
+        direction: Some(format!("{:?}", rule.direction).to_lowercase()),
+        when: rule.when.map(|schedule| {
+            let Schedule { days, from, to, timezone } = &set.schedules[schedule.index()];
+            WhenCase {
+                days: "MTWTFSS".chars().zip(days).map(|(day, wanted)| if *wanted { day } else { '-' }).collect(),
+                from: *from,
+                to: *to,
+                timezone: timezone.iana_name().unwrap_or("UTC").into(),
+            }
+        }),
     }
 }
 
@@ -109,10 +133,12 @@ fn verdicts(on_uninspectable: &[OnUninspectable; Reason::ALL.len()]) -> BTreeMap
 }
 
 /// In hex.
-fn frame_case(name: String, bytes: &[u8], expect: ExpectCase) -> FrameCase {
+fn frame_case(name: String, arrival: &Arrival, expect: ExpectCase) -> FrameCase {
     FrameCase {
         name,
-        hex: Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        inbound: arrival.side == Side::Outside,
+        at: Timestamp::from_second(arrival.at).ok(),
+        hex: Some(arrival.frame.iter().map(|byte| format!("{byte:02x}")).collect()),
         mac: None,
         from: None,
         to: None,

@@ -3,12 +3,38 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use edge_agent::engine::frame::{Ends, FragmentSpec, FrameSpec, TcpFlags, Transport};
+use edge_ebpf::engine::Side;
 use edge_ebpf::packet::{Mac, protocol};
 use fastrand::Rng;
 
-use super::policies::{PORTS, PROTOCOLS, mac, v4, v6};
+use super::policies::{DAY, PORTS, PROTOCOLS, START, mac, v4, v6};
 
-pub fn random(rng: &mut Rng) -> Vec<u8> {
+/// A frame, where it comes in, and when.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub side: Side,
+    /// Seconds of the Unix epoch.
+    pub at: i64,
+    pub frame: Vec<u8>,
+}
+
+/// Frames over some days, in their order: mostly at once, sometimes a second or hours later.
+pub fn arrivals(rng: &mut Rng, count: u64) -> Vec<Arrival> {
+    let mut at = START;
+    (0..count)
+        .map(|_| {
+            at += match rng.u16(..100) {
+                0 => rng.i64(0..DAY / 8),
+                1..10 => 1,
+                _ => 0,
+            };
+            let side = if rng.u8(..4) == 0 { Side::Outside } else { Side::Inside };
+            Arrival { side, at, frame: random(rng) }
+        })
+        .collect()
+}
+
+fn random(rng: &mut Rng) -> Vec<u8> {
     let device = Mac(mac(rng));
     let mut frame = if rng.u8(..64) == 0 { not_ip(rng, device) } else { ip(rng, device) };
     if rng.u8(..8) == 0 {

@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut tally = Tally::default();
     while tally.pairs < pairs {
         let case = policies::random(&mut rng);
-        let frames: Vec<Vec<u8>> = (0..packets.min(pairs - tally.pairs)).map(|_| frames::random(&mut rng)).collect();
+        let frames = frames::arrivals(&mut rng, packets.min(pairs - tally.pairs));
         let prepared = Prepared::new(&case)?;
         let mut judge = Judge::new(&prepared, !without_kernel)?;
         for (index, frame) in frames.iter().enumerate() {

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo, PortProtocol,
-    Ranges, RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo,
+    PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal, SignalId,
 };
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Reason};
 use fastrand::Rng;
+use jiff::tz::TimeZone;
 
 /// A policy set and the configured verdicts on what cannot be inspected.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub struct Case {
 }
 
 pub fn random(rng: &mut Rng) -> Case {
+    let timed = rng.u8(..4) == 0;
     let policies: Vec<PolicyInfo> = (0..rng.u32(1..4))
         .map(|index| PolicyInfo {
             name: format!("policy-{index}"),
@@ -25,6 +27,8 @@ pub fn random(rng: &mut Rng) -> Case {
             severity: "low".into(),
             mode: if rng.u8(..4) == 0 { Mode::Monitor } else { Mode::Enforce },
             priority: index,
+            // Some time in the days that the frames are spread over.
+            expires: (timed && rng.u8(..3) == 0).then(|| START + rng.i64(0..3 * DAY)),
             built_in: index == 0 && rng.u8(..3) == 0,
         })
         .collect();
@@ -41,6 +45,7 @@ pub fn random(rng: &mut Rng) -> Case {
             sets: (0..rng.usize(1..4)).map(|_| Arc::clone(&sets[rng.usize(..sets.len())])).collect(),
         })
         .collect();
+    let schedules: Vec<Schedule> = if timed { (0..rng.usize(..4)).map(|_| schedule(rng)).collect() } else { Vec::new() };
     // Mostly few rules; sometimes around the borders of a word, sometimes as many as there can be.
     let count = match rng.u8(..16) {
         0 => rng.usize(60..70),
@@ -57,7 +62,7 @@ pub fn random(rng: &mut Rng) -> Case {
         .enumerate()
         .map(|(index, id)| {
             let action = if rng.usize(..deciding) == 0 {
-                [Action::Pass, Action::Drop, Action::Reject, Action::Monitor][rng.usize(..4)]
+                [Action::Pass, Action::Drop, Action::Reject, Action::Monitor, rate_limit(rng)][rng.usize(..5)]
             } else {
                 Action::Monitor
             };
@@ -67,6 +72,8 @@ pub fn random(rng: &mut Rng) -> Case {
                 from: (0..rng.usize(1..3)).map(|_| device(rng, groups.len())).collect(),
                 to: (0..rng.usize(1..3)).map(|_| remote(rng, destinations.len())).collect(),
                 services: (0..rng.usize(1..4)).map(|_| service(rng)).collect(),
+                direction: [Direction::Outbound, Direction::Outbound, Direction::Inbound, Direction::Both][rng.usize(..4)],
+                when: (timed && !schedules.is_empty() && rng.u8(..4) == 0).then(|| ScheduleId(rng.u32(..schedules.len() as u32))),
                 action,
                 monitored: action == Action::Monitor || policies[id.index()].mode == Mode::Monitor,
                 report: rng.bool(),
@@ -75,7 +82,32 @@ pub fn random(rng: &mut Rng) -> Case {
         .collect();
     let on_uninspectable = Reason::ALL
         .map(|_| [OnUninspectable::Pass, OnUninspectable::Drop, OnUninspectable::DropIfRuleCouldMatch][[0, 1, 2, 2][rng.usize(..4)]]);
-    Case { policies: Resolved { policies, signals, groups, destinations, rules }, on_uninspectable }
+    Case { policies: Resolved { policies, signals, groups, destinations, schedules, rules }, on_uninspectable }
+}
+
+/// Noon (UTC) of the Saturday before the end of summer time in Europe in 2014.
+pub const START: i64 = 1_414_238_400;
+/// Seconds.
+pub const DAY: i64 = 86_400;
+
+fn schedule(rng: &mut Rng) -> Schedule {
+    let zone = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"][rng.usize(..5)];
+    Schedule {
+        days: std::array::from_fn(|_| rng.u8(..3) > 0),
+        from: [0, 60, 120, 150, 480, 1439][rng.usize(..6)],
+        to: [0, 1, 150, 180, 1050, 1440][rng.usize(..6)],
+        timezone: TimeZone::get(zone).expect("a zone of the bundled database"),
+    }
+}
+
+/// Rates that divide a second: the arithmetic of the engines is then the same to the nanosecond.
+fn rate_limit(rng: &mut Rng) -> Action {
+    let unit = if rng.bool() { RateUnit::Packets } else { RateUnit::Bytes };
+    let burst = match unit {
+        RateUnit::Packets => rng.u64(1..20),
+        RateUnit::Bytes => rng.u64(1..4000),
+    };
+    Action::RateLimit(RateLimit { unit, per_second: [1, 2, 5, 100][rng.usize(..4)], burst })
 }
 
 fn expression(rng: &mut Rng, signals: usize, depth: u32) -> Expr {

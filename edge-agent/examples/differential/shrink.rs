@@ -2,21 +2,23 @@
 
 use anyhow::ensure;
 use edge_agent::policy::model::Resolved;
+use edge_ebpf::engine::Side;
 
-use crate::corpus_case::{self, FrameCase};
+use crate::corpus_case;
 use crate::describe;
+use crate::frames::Arrival;
 use crate::judge::{Judge, Prepared};
-use crate::policies::Case;
+use crate::policies::{Case, START};
 
 /// Attempts, each of which may load a program.
 const ATTEMPTS: usize = 300;
 
 /// The last of `frames` shows a difference. Returns a smaller pair that still does, in the corpus' form.
-pub fn shrink(case: &Case, frames: &[Vec<u8>], with_kernel: bool) -> anyhow::Result<String> {
+pub fn shrink(case: &Case, frames: &[Arrival], with_kernel: bool) -> anyhow::Result<String> {
     let mut case = case.clone();
     let mut frames = frames.to_vec();
     let mut attempts = ATTEMPTS;
-    let mut differs = |case: &Case, frames: &[Vec<u8>]| -> anyhow::Result<bool> {
+    let mut differs = |case: &Case, frames: &[Arrival]| -> anyhow::Result<bool> {
         if attempts == 0 {
             return Ok(false);
         }
@@ -46,8 +48,16 @@ pub fn shrink(case: &Case, frames: &[Vec<u8>], with_kernel: bool) -> anyhow::Res
     let text = serde_yaml::to_string(&describe::describe(&case, &frames)?)?;
     let read: corpus_case::Case = serde_yaml::from_str(&text)?;
     let again = Case { policies: read.resolved(), on_uninspectable: read.on_uninspectable() };
-    let bytes: Vec<Vec<u8>> = read.frames.iter().map(FrameCase::bytes).collect();
-    ensure!(differs(&again, &bytes)?, "the case as written shows no difference:\n{text}");
+    let arrivals: Vec<Arrival> = read
+        .frames
+        .iter()
+        .map(|case| Arrival {
+            side: if case.inbound { Side::Outside } else { Side::Inside },
+            at: case.at.map_or(START, |at| at.as_second()),
+            frame: case.bytes(),
+        })
+        .collect();
+    ensure!(differs(&again, &arrivals)?, "the case as written shows no difference:\n{text}");
     Ok(text)
 }
 

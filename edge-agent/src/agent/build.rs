@@ -8,6 +8,8 @@ use super::status::{PolicyStatus, SourceStatus, Stage};
 use super::watch::Watched;
 use crate::config::{AgentConfig, SourceFiles};
 use crate::policy::compile::{Compiled, compile};
+use jiff::Timestamp;
+
 use crate::policy::load::{load, today};
 use crate::policy::model::{Mode, PolicyInfo};
 use crate::policy::problem::Severity;
@@ -62,7 +64,8 @@ pub fn build(
 
 fn finish(files: &SourceFiles, resolution: Resolution) -> Result<Built, BuildError> {
     let Resolution { resolved, tests: _, warnings, sources } = resolution;
-    let compiled = compile(&resolved).map_err(|error| BuildError { stage: Stage::Compile, problems: error.to_string() })?;
+    let compiled =
+        compile(&resolved, Timestamp::now()).map_err(|error| BuildError { stage: Stage::Compile, problems: error.to_string() })?;
     let told = Told {
         policies: compiled.policies.iter().filter(|policy| !policy.built_in).map(policy_status).collect(),
         warnings: warnings.iter().filter(|problem| problem.severity == Severity::Warning).map(ToString::to_string).collect(),
@@ -72,7 +75,7 @@ fn finish(files: &SourceFiles, resolution: Resolution) -> Result<Built, BuildErr
 }
 
 fn policy_status(policy: &PolicyInfo) -> PolicyStatus {
-    let PolicyInfo { name, title, severity, mode, priority, built_in: _ } = policy;
+    let PolicyInfo { name, title, severity, mode, priority, expires: _, built_in: _ } = policy;
     let mode = match mode {
         Mode::Enforce => "enforce",
         Mode::Monitor => "monitor",

@@ -190,7 +190,7 @@ impl Agent {
     }
 
     async fn tick(&mut self) {
-        if let Err(error) = lock(&self.dataplane).renew_report_budget() {
+        if let Err(error) = lock(&self.dataplane).tick() {
             tracing::warn!(%error, "the kernel makes no reports until the next second");
         }
         if let Err(error) = self.look_after_interfaces().await {

@@ -52,7 +52,7 @@ impl Test {
                 return Ok(ExitCode::FAILURE);
             }
         };
-        let compiled = compile(&resolution.resolved)?;
+        let compiled = compile(&resolution.resolved, jiff::Timestamp::now())?;
         let kind = kind(engine);
         let mut engine = Engine::new(kind, &compiled, config.uninspectable)?;
         let mut out = io::stdout().lock();

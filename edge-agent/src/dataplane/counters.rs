@@ -71,12 +71,12 @@ impl Counters {
         Ok(Self { pins: pins.clone(), rule_keys, interface_keys, rules: Slots::new(rules), interfaces: Slots::new(interfaces) })
     }
 
-    /// The slot of each rule of `compiled`. Slots in `in_use` keep their owners.
+    /// The slot of each of the counters of `compiled`. Slots in `in_use` keep their owners.
     pub fn rule_slots(&self, compiled: &Compiled, in_use: &HashSet<u32>) -> Result<Allocation<RuleKey>, Error> {
         let mut wanted = Vec::with_capacity(compiled.rules.len());
-        for rule in &compiled.rules {
+        for (rule, action) in compiled.counters() {
             let policy = compiled.policies.get(rule.policy.index()).map_or("", |policy| &policy.name);
-            let key = RuleKey { policy: policy.to_owned(), rule: rule.id.clone(), action: rule.action.to_owned() };
+            let key = RuleKey { policy: policy.to_owned(), rule: rule.id.clone(), action: action.to_owned() };
             if key.encode().is_none() {
                 return Err(Error::NameTooLong { policy: key.policy, rule: key.rule, limit: RULE_KEY_BYTES - 3 });
             }

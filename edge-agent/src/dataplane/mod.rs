@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod bpffs;
+pub mod clock;
 pub mod counters;
 pub mod error;
 pub mod interface_hash;
@@ -21,7 +22,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use aya::maps::{Array, Map, MapData, RingBuf};
-use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason, ReportBudget};
+use edge_ebpf::abi::{Clock, MAX_INTERFACES, OnUninspectable, Reason, ReportBudget};
 
 use crate::policy::compile::Compiled;
 use attach::plan::Plan;
@@ -29,7 +30,7 @@ use counters::Counters;
 use error::Error;
 use interface_hash::InterfaceHash;
 use interfaces::Interface;
-use object::{Constants, EVENTS, Object, REASONS, REPORT_BUDGET, Sharing};
+use object::{CLOCK, Constants, EVENTS, Object, REASONS, REPORT_BUDGET, Sharing};
 use pins::{LinkName, Lock, Pins};
 use pod::Value;
 use readout::{View, attached_mode};
@@ -139,11 +140,13 @@ impl Dataplane {
         let twice = || Error::Twice { what: "the interface index of", name: names.join(", ") };
         let hash = InterfaceHash::new(&by_index).ok_or_else(twice)?;
 
-        let constants = Constants { generation, on_uninspectable: verdict_bytes(&settings.on_uninspectable), interfaces: &hash };
+        let constants =
+            Constants { generation, on_uninspectable: verdict_bytes(&settings.on_uninspectable), clock_source: 0, interfaces: &hash };
         let mut object = Object::create(&constants, compiled, Sharing::Pinned(&self.pins))?;
         self.counters.commit(&rule_slots, &interface_slots)?;
         tables::fill(&mut object, compiled, &rule_slots.slots)?;
         object.load_programs()?;
+        object.array(CLOCK)?.set(0, Value(clock::now()), 0).map_err(Error::map("write", CLOCK))?;
         attach::apply(&plan, &settings.interfaces, &self.pins, &mut object, self.object.as_mut())?;
 
         self.generation = generation;
@@ -203,8 +206,11 @@ impl Dataplane {
         self.counters.rules.owned()
     }
 
-    /// Lets the program report for another second; without it the ring goes quiet by itself.
-    pub fn renew_report_budget(&mut self) -> Result<(), Error> {
+    /// What is due each second: lets the program report for another one (without it the ring goes quiet by itself), and tells it how far
+    /// the wall clock is from its own.
+    pub fn tick(&mut self) -> Result<(), Error> {
+        let mut map: Array<_, Value<Clock>> = Map::Array(self.pins.open_map(CLOCK)?).try_into().map_err(Error::map("open", CLOCK))?;
+        map.set(0, Value(clock::now()), 0).map_err(Error::map("write", CLOCK))?;
         self.epoch = self.epoch.wrapping_add(1).max(1);
         let mut map: Array<_, Value<ReportBudget>> =
             Map::Array(self.pins.open_map(REPORT_BUDGET)?).try_into().map_err(Error::map("open", REPORT_BUDGET))?;

@@ -18,8 +18,20 @@ use crate::policy::compile::Compiled;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_EBPF_OBJECT"));
 
 /// Maps that all generations share: those that the programs write to, and the agent's notes beside them.
-pub const SHARED_MAPS: [&str; 10] =
-    [RULE_COUNTERS, INTERFACE_COUNTERS, UNINSPECTABLE, FRAGMENTS, EVENTS, REPORT_BUDGET, REPORT_STATE, STAMP, RULE_KEYS, INTERFACE_KEYS];
+pub const SHARED_MAPS: [&str; 12] = [
+    RULE_COUNTERS,
+    INTERFACE_COUNTERS,
+    UNINSPECTABLE,
+    FRAGMENTS,
+    EVENTS,
+    REPORT_BUDGET,
+    REPORT_STATE,
+    STAMP,
+    RULE_KEYS,
+    INTERFACE_KEYS,
+    CLOCK,
+    BUCKETS,
+];
 pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
 pub const INTERFACE_COUNTERS: &str = "INTERFACE_COUNTERS";
 pub const UNINSPECTABLE: &str = "UNINSPECTABLE";
@@ -27,6 +39,8 @@ pub const FRAGMENTS: &str = "FRAGMENTS";
 pub const EVENTS: &str = "EVENTS";
 pub const REPORT_BUDGET: &str = "REPORT_BUDGET";
 pub const REPORT_STATE: &str = "REPORT_STATE";
+pub const CLOCK: &str = "CLOCK";
+pub const BUCKETS: &str = "BUCKETS";
 pub const STAMP: &str = "STAMP";
 /// Each generation has its own; the one in force is pinned beside the shared maps.
 pub const RULES: &str = "RULES";
@@ -39,6 +53,8 @@ pub struct Constants<'a> {
     pub generation: u32,
     /// By [`Reason`]: the program's table has a power of two of places, so that an index needs only a mask.
     pub on_uninspectable: [u8; REASONS],
+    /// 0: the kernel's clock; [`edge_ebpf::abi::CLOCK_STANDS`] to try the program out.
+    pub clock_source: u32,
     pub interfaces: &'a InterfaceHash,
 }
 
@@ -67,14 +83,25 @@ impl Object {
     /// # Errors
     /// If the kernel refuses one of them.
     pub fn create(constants: &Constants<'_>, compiled: &Compiled, sharing: Sharing<'_>) -> Result<Self, Error> {
-        let Constants { generation, on_uninspectable, interfaces: InterfaceHash { factor, slots } } = constants;
+        let Constants { generation, on_uninspectable, clock_source, interfaces: InterfaceHash { factor, slots } } = constants;
         let words = u32::try_from(compiled.words.max(1)).unwrap_or(u32::MAX);
         let has_monitored = u32::from(compiled.monitored.iter().any(|word| *word != 0));
+        let has_schedules = u32::from(compiled.timeline.is_some());
+        let first_minute = compiled.timeline.as_ref().map_or(0, |timeline| timeline.first_minute);
+        let has_rates = u32::from(compiled.rules.iter().any(|rule| rule.limit.is_some()));
+        let has_inbound = u32::from(compiled.inbound.iter().any(|word| *word != 0));
         let mut loader = EbpfLoader::new();
         loader
             .override_global("GENERATION", generation, true)
             .override_global("WORDS", &words, true)
             .override_global("HAS_MONITORED", &has_monitored, true)
+            .override_global("HAS_SCHEDULES", &has_schedules, true)
+            .override_global("HAS_RATES", &has_rates, true)
+            .override_global("HAS_INBOUND", &has_inbound, true)
+            .override_global("CLOCK_SOURCE", clock_source, true)
+            .override_global("FIRST_MINUTE", &first_minute, true)
+            .override_global("INBOUND", &compiled.inbound, true)
+            .override_global("PINHOLE", &compiled.pinhole, true)
             .override_global("MONITORED", &compiled.monitored, true)
             .override_global("RESTRICTING", &compiled.restricting, true)
             .override_global("ON_UNINSPECTABLE", on_uninspectable, true)

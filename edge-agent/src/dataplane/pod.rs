@@ -21,6 +21,8 @@ plain!(
     abi::Skip,
     abi::Counter,
     abi::RuleEntry,
+    abi::RateEntry,
+    abi::Clock,
     abi::FragmentKey,
     abi::FragmentVerdict,
     abi::ReportBudget,

@@ -1,13 +1,14 @@
 //! Writes a compiled policy set into the maps of a generation that no packet sees yet (the tries' roots and the services are constants). Values are whole nodes of 256 entries, so that
 //! half a million prefixes are some ten thousand system calls and not millions.
 
-use edge_ebpf::abi::{Entry, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RuleEntry};
+use edge_ebpf::abi::{Entry, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RateEntry, RuleEntry, TIMELINE_STRETCHES};
 
 use super::error::Error;
 use super::object::{Object, RULES};
 use super::pod::{Plain, Value};
 use super::snapshot::TableUse;
-use crate::policy::compile::{Compiled, CompiledRule, Trie};
+use crate::policy::compile::{Compiled, CompiledRule, Timeline, Trie};
+use crate::policy::model::{RateLimit, RateUnit};
 
 /// Entries of each table of a generation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Sizes {
     remote_rows: usize,
     service_rows: usize,
     rules: usize,
+    stretches: usize,
+    active_rows: usize,
 }
 
 impl Sizes {
@@ -31,6 +34,9 @@ impl Sizes {
             words: _,
             monitored: _,
             restricting: _,
+            inbound: _,
+            pinhole: _,
+            timeline,
             mac,
             v4,
             v6,
@@ -49,12 +55,26 @@ impl Sizes {
             remote_rows: remote_rows.len(),
             service_rows: service_rows.len(),
             rules: rules.len(),
+            stretches: timeline.as_ref().map_or(0, |timeline| timeline.stretches.len()),
+            active_rows: timeline.as_ref().map_or(0, |timeline| timeline.rows.len()),
         }
     }
 
     /// The maps to create with as many entries as there are, but one at least: the kernel knows no empty array.
-    pub fn entries(&self) -> [(&'static str, u32); 9] {
-        let Self { mac_nodes, mac_skips, v4_nodes, v6_nodes, v6_skips, device_rows, remote_rows, service_rows, rules } = *self;
+    pub fn entries(&self) -> [(&'static str, u32); 12] {
+        let Self {
+            mac_nodes,
+            mac_skips,
+            v4_nodes,
+            v6_nodes,
+            v6_skips,
+            device_rows,
+            remote_rows,
+            service_rows,
+            rules,
+            stretches,
+            active_rows,
+        } = *self;
         [
             ("MAC_NODES", mac_nodes),
             ("MAC_SKIPS", mac_skips),
@@ -65,13 +85,28 @@ impl Sizes {
             ("REMOTE_ROWS", remote_rows),
             ("SERVICE_ROWS", service_rows),
             (RULES, rules),
+            ("RATES", rules),
+            ("TIMELINE", stretches),
+            ("ACTIVE_ROWS", active_rows),
         ]
         .map(|(map, entries)| (map, u32::try_from(entries).unwrap_or(u32::MAX).max(1)))
     }
 
     /// For the metrics: what is used of what the layouts can hold.
     pub fn uses(&self, rule_slots: usize, interface_slots: usize) -> Vec<TableUse> {
-        let Self { mac_nodes, mac_skips, v4_nodes, v6_nodes, v6_skips, device_rows, remote_rows, service_rows, rules } = *self;
+        let Self {
+            mac_nodes,
+            mac_skips,
+            v4_nodes,
+            v6_nodes,
+            v6_skips,
+            device_rows,
+            remote_rows,
+            service_rows,
+            rules,
+            stretches,
+            active_rows,
+        } = *self;
         let indexed = Entry::MAX as usize + 1;
         [
             ("mac_nodes", mac_nodes, indexed),
@@ -83,6 +118,8 @@ impl Sizes {
             ("remote_classes", remote_rows, indexed),
             ("service_classes", service_rows, 1 << u16::BITS),
             ("rules", rules, MAX_RULES),
+            ("schedule_stretches", stretches, TIMELINE_STRETCHES),
+            ("schedule_classes", active_rows, 1 << u16::BITS),
             ("rule_counters", rule_slots, RULE_SLOTS as usize),
             ("interface_counters", interface_slots, MAX_INTERFACES),
         ]
@@ -91,7 +128,7 @@ impl Sizes {
     }
 }
 
-/// Fills every map of `object`; `slots` has the counter slot of each rule.
+/// Fills every map of `object`; `slots` has a place for each of [`Compiled::counters`].
 ///
 /// # Errors
 /// If the kernel refuses a value.
@@ -102,6 +139,9 @@ pub fn fill(object: &mut Object, compiled: &Compiled, slots: &[u32]) -> Result<(
         words: _,
         monitored: _,
         restricting: _,
+        inbound: _,
+        pinhole: _,
+        timeline,
         mac,
         v4,
         v6,
@@ -122,13 +162,56 @@ pub fn fill(object: &mut Object, compiled: &Compiled, slots: &[u32]) -> Result<(
     write(object, "DEVICE_ROWS", device_rows)?;
     write(object, "REMOTE_ROWS", remote_rows)?;
     write(object, "SERVICE_ROWS", service_rows)?;
-    let rules: Vec<RuleEntry> = rules.iter().zip(slots).map(|(rule, slot)| rule_entry(rule, *slot)).collect();
-    write(object, RULES, &rules)
+    if let Some(Timeline { first_minute: _, stretches, rows }) = timeline {
+        write(object, "TIMELINE", stretches)?;
+        write(object, "ACTIVE_ROWS", rows)?;
+    }
+    let (decided, exceeded) = slots.split_at(rules.len().min(slots.len()));
+    let mut exceeded = exceeded.iter();
+    let mut entries = Vec::with_capacity(rules.len());
+    for (number, (rule, slot)) in rules.iter().zip(decided).enumerate() {
+        let exceeded_slot = if rule.limit.is_some() { exceeded.next() } else { None };
+        entries.push(rule_entry(number, rule, *slot, exceeded_slot.copied().unwrap_or(*slot)));
+    }
+    write(object, "RULES", &entries)?;
+    let rates: Vec<RateEntry> = rules.iter().map(|rule| rule.limit.map_or(RateEntry::default(), rate_entry)).collect();
+    write(object, "RATES", &rates)
 }
 
-fn rule_entry(rule: &CompiledRule, slot: u32) -> RuleEntry {
-    let CompiledRule { policy: _, id: _, action: _, verdict, monitored: _, report } = rule;
-    RuleEntry { slot, verdict: *verdict as u8, report: u8::from(*report), reserved: [0; 2] }
+/// What the program acts by.
+pub fn rule_entry(number: usize, rule: &CompiledRule, slot: u32, exceeded_slot: u32) -> RuleEntry {
+    let CompiledRule { policy: _, id: _, action: _, verdict, monitored: _, report, limit } = rule;
+    RuleEntry {
+        slot,
+        exceeded_slot,
+        verdict: *verdict as u8,
+        report: u8::from(*report),
+        limited: u8::from(limit.is_some()),
+        reserved: 0,
+        rule: number as u32,
+    }
+}
+
+/// A rate as the time that a unit costs.
+pub fn rate_entry(limit: RateLimit) -> RateEntry {
+    const SECOND: u128 = 1_000_000_000;
+    let RateLimit { unit, per_second, burst } = limit;
+    let per_second = u128::from(per_second.max(1));
+    // Rounded up, so that the rate is never exceeded.
+    let time_per_unit = (SECOND << 16).div_ceil(per_second);
+    let burst = match unit {
+        // A packet costs whole nanoseconds.
+        RateUnit::Packets => u128::from(burst) * time_per_unit.div_ceil(1 << 16),
+        RateUnit::Bytes => (u128::from(burst) * time_per_unit).div_ceil(1 << 16),
+    };
+    let clamp = |time: u128| u64::try_from(time).unwrap_or(u64::MAX);
+    RateEntry {
+        time_per_unit: clamp(time_per_unit),
+        // A burst of a century is no limit that anybody means; the sum with a clock must not wrap.
+        burst: clamp(burst).min(1 << 62),
+        bytes: u32::from(unit == RateUnit::Bytes),
+        reserved: 0,
+    }
 }
 
 fn write<V: Plain>(object: &mut Object, map: &'static str, values: &[V]) -> Result<(), Error> {

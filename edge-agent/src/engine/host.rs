@@ -4,22 +4,28 @@ use std::collections::HashMap;
 
 use edge_ebpf::{
     abi::{FragmentKey, FragmentVerdict, OnUninspectable, Reason, Row, RuleEntry, Verdict},
-    engine::{self, Cause, Decision, NO_SLOT, Observer, Tables},
+    engine::{self, Cause, Decision, NO_SLOT, Observer, Side, Tables},
     packet::{
-        Packet,
+        Mac, Packet,
         access::{Frame, FrameMut},
     },
+    rate,
     reject::{self, Buffer},
     trie::Storage,
 };
 
-use super::Outcome;
+use super::{Outcome, SOME_TIME};
+use crate::dataplane::tables::{rate_entry, rule_entry};
 use crate::policy::{compile::Compiled, model::RuleId};
 
 /// A generation in memory, and the fragments that it remembers.
 pub struct HostEngine<'a> {
     tables: HostTables<'a>,
     fragments: HashMap<FragmentKey, FragmentVerdict>,
+    /// Until when each bucket is spent, in nanoseconds; by device and rule.
+    buckets: HashMap<(Mac, u32), u64>,
+    /// Seconds of the Unix epoch.
+    now: i64,
 }
 
 /// A compiled set lacks an entry that it must have: a defect of the compiler.
@@ -30,24 +36,43 @@ pub struct MissingEntry;
 impl<'a> HostEngine<'a> {
     /// `on_uninspectable` by `Reason as usize`.
     pub fn new(compiled: &'a Compiled, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
-        Self { tables: HostTables { compiled, on_uninspectable }, fragments: HashMap::new() }
+        Self { tables: HostTables { compiled, on_uninspectable }, fragments: HashMap::new(), buckets: HashMap::new(), now: SOME_TIME }
     }
 
-    /// Decides about a frame, and remembers it if it is a first fragment.
+    /// Sets the time, in seconds of the Unix epoch.
+    pub fn set_time(&mut self, now: i64) {
+        self.now = now;
+    }
+
+    /// Decides about a frame from a device, see [`Self::run_on`].
     ///
     /// # Errors
     /// If the tables are defective.
     pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, MissingEntry> {
+        self.run_on(Side::Inside, frame)
+    }
+
+    /// Decides about a frame, remembers it if it is a first fragment, and charges it where a rate is.
+    ///
+    /// # Errors
+    /// If the tables are defective.
+    pub fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, MissingEntry> {
         let view = Frame::new(frame);
         let packet = Packet::parse(&view);
-        let mut observer = Recorder { fragments: &mut self.fragments, monitored: Vec::new() };
-        let Decision { verdict, cause } = engine::decide(&view, &packet, &self.tables, &mut observer).ok_or(MissingEntry)?;
+        let Self { tables, fragments, buckets, now } = self;
+        let mut observer =
+            Recorder { compiled: tables.compiled, fragments, buckets, now: *now, length: frame.len(), monitored: Vec::new() };
+        if side == Side::Outside && !tables.has_inbound() {
+            // The program then only counts.
+            return Ok(Outcome { verdict: Verdict::Pass, rule: None, monitored: Vec::new(), reason: None, reply: None });
+        }
+        let Decision { verdict, cause, rule, reason } = engine::decide(side, &view, &packet, tables, &mut observer).ok_or(MissingEntry)?;
         let monitored = observer.monitored;
         let (rule, reason) = match cause {
             Cause::NoRule => (None, None),
-            Cause::Rule(rule) => (Some(RuleId(rule.slot)), None),
-            Cause::FirstFragment(first) => ((first.slot != NO_SLOT).then_some(RuleId(first.slot)), None),
-            Cause::Uninspectable(reason) => (None, Some(reason)),
+            Cause::Rule => (Some(RuleId(rule.rule)), None),
+            Cause::FirstFragment => ((rule.slot != NO_SLOT).then_some(RuleId(rule.slot)), None),
+            Cause::Uninspectable => (None, Some(reason)),
         };
         let mut reply = HostFrame { bytes: frame.to_vec() };
         let answered = verdict == Verdict::Reject && reject::reply(&mut reply, &packet);
@@ -85,13 +110,28 @@ impl Tables for HostTables<'_> {
     /// A rule's slot is its own number here.
     fn rule(&self, rule: u32) -> Option<RuleEntry> {
         let compiled = self.compiled.rules.get(rule as usize)?;
-        Some(RuleEntry { slot: rule, verdict: compiled.verdict as u8, report: u8::from(compiled.report), reserved: [0; 2] })
+        Some(rule_entry(rule as usize, compiled, rule, rule))
     }
     fn words(&self) -> usize {
         self.compiled.words
     }
     fn has_monitored(&self) -> bool {
         self.compiled.monitored.iter().any(|&word| word != 0)
+    }
+    fn has_schedules(&self) -> bool {
+        self.compiled.timeline.is_some()
+    }
+    fn active_row(&self, minute: u64) -> Option<&Row> {
+        self.compiled.timeline.as_ref()?.row(minute)
+    }
+    fn has_inbound(&self) -> bool {
+        self.compiled.inbound.iter().any(|&word| word != 0)
+    }
+    fn inbound(&self, word: usize) -> u64 {
+        self.compiled.inbound[word]
+    }
+    fn pinhole(&self, word: usize) -> u64 {
+        self.compiled.pinhole[word]
     }
     fn monitored(&self, word: usize) -> u64 {
         self.compiled.monitored[word]
@@ -105,6 +145,10 @@ impl Tables for HostTables<'_> {
 }
 
 struct Recorder<'a> {
+    compiled: &'a Compiled,
+    buckets: &'a mut HashMap<(Mac, u32), u64>,
+    now: i64,
+    length: usize,
     fragments: &'a mut HashMap<FragmentKey, FragmentVerdict>,
     monitored: Vec<RuleId>,
 }
@@ -115,6 +159,22 @@ impl Observer for Recorder<'_> {
     }
     fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict) {
         self.fragments.insert(*key, verdict);
+    }
+    fn minute(&mut self) -> u64 {
+        self.now.max(0).unsigned_abs() / 60
+    }
+    fn within_rate(&mut self, packet: &Packet, side: Side, rule: &RuleEntry) -> bool {
+        let Some(limit) = self.compiled.rules.get(rule.rule as usize).and_then(|rule| rule.limit) else { return false };
+        let now = self.now.max(0).unsigned_abs() * 1_000_000_000;
+        let device = if side == Side::Inside { packet.device } else { Mac(0) };
+        let spent = self.buckets.entry((device, rule.rule)).or_insert(now);
+        match rate::charge(&rate_entry(limit), *spent, now, self.length as u32) {
+            Some(charged) => {
+                *spent = charged;
+                true
+            }
+            None => false,
+        }
     }
     fn monitored(&mut self, _: &Frame<'_>, _: &Packet, word: usize, bits: u64) {
         self.monitored.extend((0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| RuleId(word as u32 * 64 + bit)));

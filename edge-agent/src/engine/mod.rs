@@ -10,7 +10,10 @@ use edge_ebpf::abi::{Reason, Verdict};
 
 use crate::policy::model::RuleId;
 
-/// What an engine says of one frame that enters on an inside interface.
+/// Seconds of the Unix epoch, where a test does not say when it is: the day of the advisory, 2014-10-24, at noon (UTC).
+pub const SOME_TIME: i64 = 1_414_152_000;
+
+/// What an engine says of one frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
     pub verdict: Verdict,

@@ -165,7 +165,7 @@ spec:
         let mut sources = Sources::new(crate::config::SourceFiles::default());
         let loaded = load(&[folder.path().to_owned()], today());
         let resolution = resolve(loaded, &AlwaysAllow::default(), &[], &mut sources).expect("a right policy");
-        let compiled = compile(&resolution.resolved).expect("small");
+        let compiled = compile(&resolution.resolved, jiff::Timestamp::now()).expect("small");
         let mut engine = Engine::new(EngineKind::Host, &compiled, [OnUninspectable::Drop; Reason::ALL.len()]).expect("needs nothing");
         let [test] = resolution.tests.as_slice() else { panic!("one test") };
         let outcome = engine.run(&frame(&test.test).build()).expect("whole tables");

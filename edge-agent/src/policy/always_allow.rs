@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::load::ALWAYS_ALLOW;
 use super::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo, PortProtocol,
-    Ranges, RemoteSelector, Rule, ServiceMatch, Signal, SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo,
+    PortProtocol, Ranges, RemoteSelector, Rule, ServiceMatch, Signal, SignalId,
 };
 use super::problem::Place;
 use super::resolve::Resolver;
@@ -24,6 +24,7 @@ impl Resolver<'_> {
             severity: "low".to_owned(),
             mode: Mode::Enforce,
             priority: 0,
+            expires: None,
             built_in: true,
         });
         let udp = |port| ServiceMatch::Ports { protocol: PortProtocol::Udp, first: port, last: port };
@@ -73,6 +74,8 @@ impl Resolver<'_> {
             from: vec![from],
             to: vec![to],
             services,
+            direction: Direction::Outbound,
+            when: None,
             action: Action::Pass,
             monitored: false,
             report: false,

@@ -26,6 +26,8 @@ index! {
     GroupId,
     /// Index into [`Resolved::destinations`].
     DestinationId,
+    /// Index into [`Resolved::schedules`].
+    ScheduleId,
     /// Index into [`Resolved::rules`]: its place in the order of evaluation, and its bit in a row.
     RuleId,
 }
@@ -38,6 +40,7 @@ pub struct Resolved {
     pub signals: Vec<Signal>,
     pub groups: Vec<Group>,
     pub destinations: Vec<Destination>,
+    pub schedules: Vec<Schedule>,
     /// In order of evaluation; the first one that matches and is not monitored decides.
     pub rules: Vec<Rule>,
 }
@@ -50,6 +53,8 @@ pub struct PolicyInfo {
     pub severity: String,
     pub mode: Mode,
     pub priority: u32,
+    /// From this moment on, in seconds of the Unix epoch, none of its rules holds.
+    pub expires: Option<i64>,
     /// The agent's own `always-allow`: its groups do not make a device known.
     pub built_in: bool,
 }
@@ -116,6 +121,9 @@ pub struct Rule {
     pub from: Vec<DeviceSelector>,
     pub to: Vec<RemoteSelector>,
     pub services: Vec<ServiceMatch>,
+    pub direction: Direction,
+    /// When it holds; always where nothing is said.
+    pub when: Option<ScheduleId>,
     /// As written; what it does also depends on the policy's mode, see [`Rule::monitored`].
     pub action: Action,
     /// The action is `monitor`, or the policy's mode is.
@@ -174,6 +182,71 @@ pub enum Action {
     Drop,
     Reject,
     Monitor,
+    RateLimit(RateLimit),
+}
+
+/// Packets pass up to a rate for each device; what exceeds it is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RateLimit {
+    pub unit: RateUnit,
+    /// At least 1.
+    pub per_second: u64,
+    /// Units that may come at once; at least 1.
+    pub burst: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RateUnit {
+    Packets,
+    /// Of the whole frame.
+    Bytes,
+}
+
+/// Which way the packets go that a rule is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Direction {
+    /// From devices, on inside interfaces: the remote is where they go.
+    #[default]
+    Outbound,
+    /// From the upstream, on outside interfaces: the remote is where they come from, and the device is not known there.
+    Inbound,
+    Both,
+}
+
+impl Direction {
+    pub fn outbound(self) -> bool {
+        matches!(self, Self::Outbound | Self::Both)
+    }
+    pub fn inbound(self) -> bool {
+        matches!(self, Self::Inbound | Self::Both)
+    }
+}
+
+/// Times of the week, by the clock of one place.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Schedule {
+    /// Monday first: the days on which the window begins.
+    pub days: [bool; 7],
+    /// Minutes since midnight, below 1,440.
+    pub from: u16,
+    /// Minutes since midnight, at most 1,440; not later than `from` means on the next day.
+    pub to: u16,
+    pub timezone: jiff::tz::TimeZone,
+}
+
+impl Schedule {
+    /// Whether the clock at that place shows a time within the window.
+    pub fn holds(&self, at: jiff::Timestamp) -> bool {
+        let local = at.to_zoned(self.timezone.clone());
+        let minute = u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
+        let today = usize::from(local.weekday().to_monday_zero_offset().unsigned_abs());
+        let yesterday = (today + 6) % 7;
+        if self.from < self.to {
+            self.days[today] && (self.from..self.to).contains(&minute)
+        } else {
+            (self.days[today] && minute >= self.from) || (self.days[yesterday] && minute < self.to)
+        }
+    }
 }
 
 impl Action {
@@ -183,6 +256,7 @@ impl Action {
             Self::Drop => "drop",
             Self::Reject => "reject",
             Self::Monitor => "monitor",
+            Self::RateLimit(_) => "rate_limit",
         }
     }
 }

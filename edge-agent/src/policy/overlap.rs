@@ -86,6 +86,7 @@ fn check_contradiction(
             Action::Drop => "drops",
             Action::Reject => "rejects",
             Action::Monitor => "only counts",
+            Action::RateLimit(_) => "passes up to a rate",
         }
     );
     let hint = if ordered {
@@ -110,7 +111,7 @@ struct Boxes {
 
 impl Boxes {
     fn new(resolved: &Resolved) -> Self {
-        let Resolved { policies, signals, groups, destinations, rules } = resolved;
+        let Resolved { policies, signals, groups, destinations, schedules: _, rules } = resolved;
         let groups_macs: Vec<Ranges<u64>> = groups.iter().map(|group| macs(&group.when, signals)).collect();
         let known = groups.iter().zip(&groups_macs).filter(|(group, _)| !policies[group.policy.index()].built_in);
         let unknown = other_macs(&union(known.map(|(_, macs)| macs)));

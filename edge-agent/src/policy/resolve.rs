@@ -10,7 +10,7 @@ use edge_ebpf::abi::MAX_RULES;
 use super::expectation::{Expectation, PolicyTest, RuleName};
 use super::load::Loaded;
 use super::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
     RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
 };
 use super::overlap;
@@ -120,6 +120,7 @@ impl Resolver<'_> {
             severity: severity.clone(),
             mode: *mode,
             priority: *priority,
+            expires: None,
             built_in: false,
         });
         let mut group_ids: HashMap<&str, GroupId> = HashMap::new();
@@ -154,6 +155,8 @@ impl Resolver<'_> {
                 from: from.collect(),
                 to,
                 services: if services.is_empty() { vec![ServiceMatch::Any] } else { self.services(services) },
+                direction: Direction::Outbound,
+                when: None,
                 action: *action,
                 monitored: *mode == Mode::Monitor || *action == Action::Monitor,
                 report: *action != Action::Pass,

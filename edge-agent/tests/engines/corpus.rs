@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use edge_ebpf::engine::Side;
+
 use crate::corpus_case::{Case, ExpectCase, rule_name};
 use crate::trio::Engines;
 
@@ -34,7 +36,11 @@ fn check(path: &Path, case: &Case) -> Vec<String> {
     let mut counters: BTreeMap<String, u64> = BTreeMap::new();
     let mut failures = Vec::new();
     for frame in &case.frames {
-        let outcome = engines.run(&frame.bytes());
+        if let Some(at) = frame.at {
+            engines.set_time(at.as_second());
+        }
+        let side = if frame.inbound { Side::Outside } else { Side::Inside };
+        let outcome = engines.run_on(side, &frame.bytes());
         for rule in outcome.rule.iter().chain(&outcome.monitored) {
             *counters.entry(rule_name(&set, *rule)).or_default() += 1;
         }

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use edge_agent::engine::Outcome;
 use edge_agent::engine::frame::{Ends, FragmentSpec, FrameSpec, TcpFlags, Transport};
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo, PortProtocol,
-    Ranges, RemoteSelector, Resolved, Rule, RuleId, ServiceMatch, Signal, SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo,
+    PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, RuleId, Schedule, ScheduleId, ServiceMatch, Signal,
+    SignalId,
 };
 use edge_ebpf::abi::{OnUninspectable, Reason};
 use edge_ebpf::packet::Mac;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A file of the corpus.
@@ -46,6 +48,9 @@ pub struct PolicyCase {
     pub mode: Option<String>,
     #[serde(default)]
     pub built_in: bool,
+    /// The moment from which on it does not hold.
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
     pub rules: Vec<RuleCase>,
 }
 
@@ -56,7 +61,25 @@ pub struct RuleCase {
     pub from: Vec<String>,
     pub to: Vec<String>,
     pub services: Vec<String>,
+    /// Of an action `rate_limit` also: `rate_limit 10 packets burst 20`, `rate_limit 1000 bytes burst 5000`, each a second.
     pub action: String,
+    /// `outbound` where nothing is said.
+    #[serde(default)]
+    pub direction: Option<String>,
+    #[serde(default)]
+    pub when: Option<WhenCase>,
+}
+
+/// Times of the week.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhenCase {
+    /// Seven characters, Monday first: `-` for a day that is not meant.
+    pub days: String,
+    /// Minutes since midnight.
+    pub from: u16,
+    pub to: u16,
+    pub timezone: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,6 +102,12 @@ pub enum ExpressionCase {
 #[serde(deny_unknown_fields)]
 pub struct FrameCase {
     pub name: String,
+    /// From the upstream.
+    #[serde(default)]
+    pub inbound: bool,
+    /// When; the time of the frame before it where nothing is said.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
     #[serde(default)]
     pub hex: Option<String>,
     #[serde(default)]
@@ -183,6 +212,7 @@ impl Case {
                 severity: "low".into(),
                 mode,
                 priority: index as u32,
+                expires: policy.expires.map(Timestamp::as_second),
                 built_in: policy.built_in,
             });
             for rule in &policy.rules {
@@ -205,6 +235,16 @@ impl Case {
                     from: rule.from.iter().map(from).collect(),
                     to: rule.to.iter().map(to).collect(),
                     services: rule.services.iter().map(|name| service(name)).collect(),
+                    direction: match rule.direction.as_deref() {
+                        None | Some("outbound") => Direction::Outbound,
+                        Some("inbound") => Direction::Inbound,
+                        Some("both") => Direction::Both,
+                        Some(other) => panic!("no direction {other}"),
+                    },
+                    when: rule.when.as_ref().map(|when| {
+                        set.schedules.push(schedule(when));
+                        ScheduleId(set.schedules.len() as u32 - 1)
+                    }),
                     action,
                     monitored: action == Action::Monitor || mode == Mode::Monitor,
                     report: action != Action::Pass,
@@ -337,11 +377,33 @@ fn addresses(ranges: &[String]) -> AddressSet {
     AddressSet { v4: Ranges::new(v4), v6: Ranges::new(v6) }
 }
 
-fn action(name: &str) -> Action {
+fn action(text: &str) -> Action {
+    if let Some(rate) = text.strip_prefix("rate_limit ") {
+        let words: Vec<&str> = rate.split(' ').collect();
+        let [per_second, unit, "burst", burst] = words[..] else { panic!("no rate {rate}") };
+        let unit = match unit {
+            "packets" => RateUnit::Packets,
+            "bytes" => RateUnit::Bytes,
+            other => panic!("no unit {other}"),
+        };
+        let number = |text: &str| text.parse().expect("a number");
+        return Action::RateLimit(RateLimit { unit, per_second: number(per_second), burst: number(burst) });
+    }
     [Action::Pass, Action::Drop, Action::Reject, Action::Monitor]
         .into_iter()
-        .find(|action| action.name() == name)
-        .unwrap_or_else(|| panic!("no action {name}"))
+        .find(|action| action.name() == text)
+        .unwrap_or_else(|| panic!("no action {text}"))
+}
+
+fn schedule(case: &WhenCase) -> Schedule {
+    let WhenCase { days, from, to, timezone } = case;
+    let days: Vec<bool> = days.chars().map(|day| day != '-').collect();
+    Schedule {
+        days: days.try_into().expect("seven days"),
+        from: *from,
+        to: *to,
+        timezone: jiff::tz::TimeZone::get(timezone).expect("a time zone"),
+    }
 }
 
 /// `any`, `tcp/443`, `udp/1-99`, `icmp/8`, `icmpv6/135`, `ip/47`

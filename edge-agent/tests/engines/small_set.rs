@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
     RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
 };
 use edge_ebpf::packet::Mac;
@@ -14,7 +14,15 @@ pub const PHONE: Mac = Mac(0x6409_8000_0001);
 pub const LAPTOP: Mac = Mac(0x0025_9000_0001);
 
 pub fn policy(name: &str) -> PolicyInfo {
-    PolicyInfo { name: name.into(), title: String::new(), severity: "medium".into(), mode: Mode::Enforce, priority: 100, built_in: false }
+    PolicyInfo {
+        name: name.into(),
+        title: String::new(),
+        severity: "medium".into(),
+        mode: Mode::Enforce,
+        priority: 100,
+        expires: None,
+        built_in: false,
+    }
 }
 
 pub fn rule(id: &str, from: DeviceSelector, to: RemoteSelector, service: ServiceMatch, action: Action) -> Rule {
@@ -24,6 +32,8 @@ pub fn rule(id: &str, from: DeviceSelector, to: RemoteSelector, service: Service
         from: vec![from],
         to: vec![to],
         services: vec![service],
+        direction: Direction::Outbound,
+        when: None,
         action,
         monitored: action == Action::Monitor,
         report: action != Action::Pass,
@@ -50,6 +60,7 @@ pub fn set_of(rules: Vec<Rule>) -> Resolved {
         policies: vec![policy("test")],
         signals: vec![Signal::Mac(Arc::new(macs))],
         groups: vec![Group { policy: PolicyId(0), name: "phones".into(), when: Expr::Signal(SignalId(0)) }],
+        schedules: Vec::new(),
         destinations: vec![Destination { policy: PolicyId(0), name: "banned".into(), sets: vec![Arc::new(addresses)] }],
         rules,
     }

@@ -57,7 +57,8 @@ const XDP_DROP: u32 = 1;
 /// What the program returns for one frame to `destination`, and what it logs.
 fn run(compiled: &edge_agent::policy::compile::Compiled, destination: Ipv4Addr) -> (u32, Vec<(log::Level, String)>) {
     let interfaces = InterfaceHash::new(&[]).expect("no interface, no collision");
-    let constants = Constants { generation: 7, on_uninspectable: [OnUninspectable::Drop as u8; REASONS], interfaces: &interfaces };
+    let constants =
+        Constants { generation: 7, on_uninspectable: [OnUninspectable::Drop as u8; REASONS], clock_source: 0, interfaces: &interfaces };
     let mut object = Object::create(&constants, compiled, Sharing::Private).expect("the kernel takes the maps");
     tables::fill(&mut object, compiled, &[0]).expect("filled");
     object.load_programs().expect("the kernel takes the programs");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Mode, PolicyId, PolicyInfo, Ranges, RemoteSelector, Resolved, Rule,
-    ServiceMatch,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Mode, PolicyId, PolicyInfo, Ranges, RemoteSelector,
+    Resolved, Rule, ServiceMatch,
 };
 
 /// One policy `name` with one rule for every device: whatever goes to one of `addresses` is met with `action`.
@@ -22,22 +22,26 @@ pub fn to(name: &str, rule: &str, addresses: &[Ipv4Addr], action: Action) -> Com
             mode: Mode::Enforce,
             priority: 100,
             built_in: false,
+            expires: None,
         }],
         signals: vec![],
         groups: vec![],
         destinations: vec![Destination { policy: PolicyId(0), name: "there".to_owned(), sets: vec![Arc::new(set)] }],
+        schedules: Vec::new(),
         rules: vec![Rule {
             policy: PolicyId(0),
             id: rule.to_owned(),
             from: vec![DeviceSelector::All],
             to: vec![to],
             services: vec![ServiceMatch::Any],
+            direction: Direction::Outbound,
+            when: None,
             action,
             monitored: action == Action::Monitor,
             report: false,
         }],
     };
-    compile(&resolved).expect("one rule compiles")
+    compile(&resolved, jiff::Timestamp::UNIX_EPOCH).expect("one rule compiles")
 }
 
 /// The same for every address.

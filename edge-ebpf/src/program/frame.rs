@@ -15,7 +15,7 @@ impl Context {
     }
 
     #[inline(always)]
-    fn raw(&self) -> *mut xdp_md {
+    pub fn raw(&self) -> *mut xdp_md {
         self.0.ctx
     }
 

@@ -1,6 +1,11 @@
 //! Entry points.
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{xdp_action, xdp_md},
+    macros::{map, xdp},
+    maps::PerCpuArray,
+    programs::XdpContext,
+};
 use aya_log_ebpf::error;
 use edge_ebpf::{
     abi::{FragmentKey, FragmentVerdict, RuleEntry, Verdict},
@@ -17,33 +22,70 @@ use super::{
     tables::Tables,
 };
 
+/// What the headers said, on its way from an entry point to the decision.
+#[map]
+static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
+
 /// Frames from devices.
 #[xdp(frags)]
 pub fn edge_inside(context: XdpContext) -> u32 {
-    filter(context, Side::Inside)
+    let context = Context::new(context);
+    if !parse(&context) {
+        return xdp_action::XDP_ABORTED;
+    }
+    edge_decide_inside(context.raw())
 }
 
 /// Frames from the upstream.
 #[xdp(frags)]
 pub fn edge_outside(context: XdpContext) -> u32 {
+    let context = Context::new(context);
     if !constants::has_inbound() {
-        let context = Context::new(context);
         count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.length() as u64);
         return xdp_action::XDP_PASS;
     }
-    filter(context, Side::Outside)
+    if !parse(&context) {
+        return xdp_action::XDP_ABORTED;
+    }
+    edge_decide_outside(context.raw())
+}
+
+/// Leaves the packet in [`PACKET`]. False: there is no such place, which the kernel rules out.
+#[inline(always)]
+fn parse(context: &Context) -> bool {
+    let Some(packet) = PACKET.get_ptr_mut(0) else { return false };
+    // SAFETY: a live map value of this CPU, see `count`.
+    unsafe { packet.write(Packet::parse(&context.frame())) };
+    true
+}
+
+/// A function that the verifier checks by itself, once: inlined, it would be followed anew for every way through the headers, and the two
+/// together are beyond its limit.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_decide_inside(context: *mut xdp_md) -> u32 {
+    decide(context, Side::Inside)
+}
+
+/// As [`edge_decide_inside`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_decide_outside(context: *mut xdp_md) -> u32 {
+    decide(context, Side::Outside)
 }
 
 #[inline(always)]
-fn filter(context: XdpContext, side: Side) -> u32 {
-    let mut context = Context::new(context);
+fn decide(context: *mut xdp_md, side: Side) -> u32 {
+    let mut context = Context::new(XdpContext::new(context));
+    let Some(packet) = PACKET.get_ptr(0) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: a live map value of this CPU, written by `parse` for this very frame.
+    let packet = unsafe { &*packet };
     let length = context.length() as u32;
     let interface = context.interface();
     let frame = context.frame();
-    let packet = Packet::parse(&frame);
     let arrival = Arrival { interface, length };
     let mut observer = Kernel { arrival };
-    let Some(decision) = engine::decide(side, &frame, &packet, &Tables, &mut observer) else {
+    let Some(decision) = engine::decide(side, &frame, packet, &Tables, &mut observer) else {
         error!(context.log(), "generation {}: a class without its row; frame dropped", constants::generation());
         return xdp_action::XDP_ABORTED;
     };
@@ -51,27 +93,27 @@ fn filter(context: XdpContext, side: Side) -> u32 {
     count::interface(constants::interface_slot(interface), decision.verdict, bytes);
     match decision.cause {
         Cause::NoRule => {}
-        Cause::Rule(rule) => {
-            count::rule(rule.slot, bytes);
-            if rule.report != 0 {
-                report::decided(&frame, &packet, arrival, rule.slot, decision.verdict);
+        Cause::Rule => {
+            count::rule(decision.rule.slot, bytes);
+            if decision.rule.report != 0 {
+                report::decided(&frame, packet, arrival, decision.rule.slot, decision.verdict);
             }
         }
-        Cause::FirstFragment(first) => {
-            if first.slot != NO_SLOT {
-                count::rule(first.slot, bytes);
+        Cause::FirstFragment => {
+            if decision.rule.slot != NO_SLOT {
+                count::rule(decision.rule.slot, bytes);
             }
         }
-        Cause::Uninspectable(reason) => {
-            count::uninspectable(reason, decision.verdict, bytes);
-            report::uninspectable(&frame, &packet, arrival, reason, decision.verdict);
+        Cause::Uninspectable => {
+            count::uninspectable(decision.reason, decision.verdict, bytes);
+            report::uninspectable(&frame, packet, arrival, decision.reason, decision.verdict);
         }
     }
     match decision.verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
         Verdict::Reject => {
-            if reject::reply(&mut context, &packet) {
+            if reject::reply(&mut context, packet) {
                 xdp_action::XDP_TX
             } else {
                 xdp_action::XDP_DROP

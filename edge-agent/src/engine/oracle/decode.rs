@@ -7,8 +7,9 @@ use edge_ebpf::abi::Reason;
 pub(super) struct Decoded {
     /// Source MAC; 0 for a frame that has none.
     pub device: u64,
-    /// Destination address, where it is read and where it is the last one.
-    pub remote: Option<IpAddr>,
+    /// Addresses, where the frame got that far.
+    pub source: Option<IpAddr>,
+    pub destination: Option<IpAddr>,
     pub what: What,
 }
 
@@ -69,11 +70,15 @@ pub(super) fn decode(frame: &[u8]) -> Decoded {
             _ => break,
         }
     }
-    Decoded { device, remote: None, what: What::NotIp }
+    decoded(device, None, What::NotIp)
 }
 
-fn uninspectable(device: u64, remote: Option<IpAddr>, reason: Reason) -> Decoded {
-    Decoded { device, remote, what: What::Uninspectable(reason) }
+fn uninspectable(device: u64, ends: Option<(IpAddr, IpAddr)>, reason: Reason) -> Decoded {
+    decoded(device, ends, What::Uninspectable(reason))
+}
+
+fn decoded(device: u64, ends: Option<(IpAddr, IpAddr)>, what: What) -> Decoded {
+    Decoded { device, source: ends.map(|ends| ends.0), destination: ends.map(|ends| ends.1), what }
 }
 
 fn ipv4(device: u64, packet: &[u8]) -> Decoded {
@@ -85,28 +90,28 @@ fn ipv4(device: u64, packet: &[u8]) -> Decoded {
     }
     let address = |at: usize| IpAddr::V4(Ipv4Addr::new(fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]));
     let ends = (address(12), address(16));
-    let remote = Some(ends.1);
+    let known = Some(ends);
     let option_bytes = words * 4 - 20;
     let mut options = &rest[..rest.len().min(option_bytes)];
     let mut left = option_bytes;
     while left > 0 {
         match options {
-            [] => return uninspectable(device, remote, Reason::Truncated),
+            [] => return uninspectable(device, known, Reason::Truncated),
             [0, ..] => break,
             [1, after @ ..] => {
                 options = after;
                 left -= 1;
             }
-            [_] => return uninspectable(device, remote, if left == 1 { option_of_one(rest, option_bytes) } else { Reason::Truncated }),
+            [_] => return uninspectable(device, known, if left == 1 { option_of_one(rest, option_bytes) } else { Reason::Truncated }),
             [kind, size, ..] => {
                 let size = usize::from(*size);
                 if size < 2 || size > left {
-                    return uninspectable(device, remote, Reason::BadHeader);
+                    return uninspectable(device, known, Reason::BadHeader);
                 }
                 if matches!(kind, 131 | 137) {
                     match rest[option_bytes - left..].get(2) {
-                        None => return uninspectable(device, remote, Reason::Truncated),
-                        Some(pointer) if usize::from(*pointer) <= size => return uninspectable(device, None, Reason::SourceRoute),
+                        None => return uninspectable(device, known, Reason::Truncated),
+                        Some(pointer) if usize::from(*pointer) <= size => return uninspectable(device, known, Reason::SourceRoute),
                         Some(_) => {}
                     }
                 }
@@ -118,7 +123,7 @@ fn ipv4(device: u64, packet: &[u8]) -> Decoded {
     let fragment = u16::from_be_bytes([fixed[6], fixed[7]]);
     let datagram = Datagram { ends, id: u32::from(u16::from_be_bytes([fixed[4], fixed[5]])), protocol: Some(fixed[9]) };
     if fragment & 0x1fff != 0 {
-        return Decoded { device, remote, what: What::Later(datagram) };
+        return decoded(device, known, What::Later(datagram));
     }
     let payload = rest.get(option_bytes..).unwrap_or(&[]);
     let what = match service(fixed[9], false, payload, total - words * 4) {
@@ -126,7 +131,7 @@ fn ipv4(device: u64, packet: &[u8]) -> Decoded {
         Ok(service) if fragment & 0x2000 != 0 => What::First(datagram, service),
         Ok(service) => What::Whole(service),
     };
-    Decoded { device, remote, what }
+    decoded(device, known, what)
 }
 
 /// A kind in the very last byte of the header has its length behind the header: that byte is read if the frame goes on.
@@ -141,7 +146,7 @@ fn ipv6(device: u64, packet: &[u8]) -> Decoded {
     }
     let address = |at: usize| IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&fixed[at..at + 16]).unwrap_or_default()));
     let ends = (address(8), address(24));
-    let remote = Some(ends.1);
+    let known = Some(ends);
     let mut next = fixed[6];
     let announced = usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
     // A jumbogram announces nothing and begins with hop-by-hop options.
@@ -156,26 +161,26 @@ fn ipv6(device: u64, packet: &[u8]) -> Decoded {
                 (Ok(service), Some(datagram)) => What::First(datagram, service),
                 (Ok(service), None) => What::Whole(service),
             };
-            return Decoded { device, remote, what };
+            return decoded(device, known, what);
         }
-        let Some(header) = rest.first_chunk::<8>() else { return uninspectable(device, remote, Reason::Truncated) };
+        let Some(header) = rest.first_chunk::<8>() else { return uninspectable(device, known, Reason::Truncated) };
         let size = match next {
             44 => 8,
             51 => (usize::from(header[1]) + 2) * 4,
             _ => (usize::from(header[1]) + 1) * 8,
         };
         if size > room {
-            return uninspectable(device, remote, Reason::Truncated);
+            return uninspectable(device, known, Reason::Truncated);
         }
         if next == 43 && header[3] != 0 {
-            return uninspectable(device, None, Reason::SourceRoute);
+            return uninspectable(device, known, Reason::SourceRoute);
         }
         if next == 44 {
             let place = u16::from_be_bytes([header[2], header[3]]);
             let id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
             let datagram = Datagram { ends, id, protocol: None };
             if place >> 3 != 0 {
-                return Decoded { device, remote, what: What::Later(datagram) };
+                return decoded(device, known, What::Later(datagram));
             }
             if place & 1 != 0 {
                 first = Some(datagram);
@@ -186,7 +191,7 @@ fn ipv6(device: u64, packet: &[u8]) -> Decoded {
         count += 1;
         bytes += size;
         if bytes > 2048 || count > 8 {
-            return uninspectable(device, remote, Reason::ExtensionChain);
+            return uninspectable(device, known, Reason::ExtensionChain);
         }
         next = header[0];
         rest = rest.get(size..).unwrap_or(&[]);

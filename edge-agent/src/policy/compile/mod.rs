@@ -3,22 +3,26 @@
 
 mod partition;
 mod rows;
+mod timeline;
 mod trie;
 
 use std::collections::HashMap;
+
+use jiff::Timestamp;
 
 use edge_ebpf::{
     abi::{MAX_RULES, MAX_WORDS, Row, Services, Verdict, service},
     packet::protocol,
 };
 
-pub use self::trie::Trie;
 use self::{
     partition::Partition,
     rows::{RowInterner, set_bit},
 };
+pub use self::{timeline::Timeline, trie::Trie};
 use super::model::{
-    Action, DeviceSelector, Family, PolicyId, PolicyInfo, PortProtocol, Ranges, RemoteSelector, Resolved, ServiceMatch, Signal,
+    Action, DeviceSelector, Family, PolicyId, PolicyInfo, PortProtocol, Ranges, RateLimit, RemoteSelector, Resolved, Rule, ServiceMatch,
+    Signal,
 };
 
 /// Everything that a generation's program is loaded with.
@@ -33,6 +37,12 @@ pub struct Compiled {
     pub monitored: Row,
     /// Rules that keep a packet from passing.
     pub restricting: Row,
+    /// Rules for what comes in on outside interfaces.
+    pub inbound: Row,
+    /// Rules of the management pinhole, which hold there too.
+    pub pinhole: Row,
+    /// `None`: every rule always holds.
+    pub timeline: Option<Timeline>,
     pub mac: Trie,
     pub v4: Trie,
     pub v6: Trie,
@@ -51,6 +61,16 @@ pub struct CompiledRule {
     pub verdict: Verdict,
     pub monitored: bool,
     pub report: bool,
+    /// Its verdict is for packets within this rate; the others are dropped.
+    pub limit: Option<RateLimit>,
+}
+
+impl Compiled {
+    /// What is counted: for each rule what it does, and behind them for each rule with a rate what exceeds it.
+    pub fn counters(&self) -> impl Iterator<Item = (&CompiledRule, &'static str)> {
+        let exceeded = self.rules.iter().filter(|rule| rule.limit.is_some()).map(|rule| (rule, "rate_limit_exceeded"));
+        self.rules.iter().map(|rule| (rule, rule.action)).chain(exceeded)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,13 +81,15 @@ pub enum CompileError {
     TooManyRules { rules: usize },
     #[error("the rules tell {classes} kinds of services apart, and the table holds 65536: name ranges of ports instead of single ones")]
     TooManyServices { classes: usize },
+    #[error("the schedules make {combinations} different combinations of rules that hold, and a timeline names 65536: use fewer schedules")]
+    TooManySchedules { combinations: usize },
 }
 
-/// Compiles a resolved set.
+/// Compiles a resolved set. Its schedules are laid out from `now` on.
 ///
 /// # Errors
 /// If it is larger than a generation's tables.
-pub fn compile(set: &Resolved) -> Result<Compiled, CompileError> {
+pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError> {
     if set.rules.len() > MAX_RULES {
         return Err(CompileError::TooManyRules { rules: set.rules.len() });
     }
@@ -76,7 +98,19 @@ pub fn compile(set: &Resolved) -> Result<Compiled, CompileError> {
         .iter()
         .map(|rule| {
             let (action, verdict) = label(rule.action, rule.monitored);
-            CompiledRule { policy: rule.policy, id: rule.id.clone(), action, verdict, monitored: rule.monitored, report: rule.report }
+            let limit = match rule.action {
+                Action::RateLimit(limit) if !rule.monitored => Some(limit),
+                _ => None,
+            };
+            CompiledRule {
+                policy: rule.policy,
+                id: rule.id.clone(),
+                action,
+                verdict,
+                monitored: rule.monitored,
+                report: rule.report,
+                limit,
+            }
         })
         .collect();
     let row_of = |wanted: &dyn Fn(&CompiledRule) -> bool| {
@@ -88,6 +122,17 @@ pub fn compile(set: &Resolved) -> Result<Compiled, CompileError> {
     };
     let monitored = row_of(&|rule| rule.monitored);
     let restricting = row_of(&|rule| !rule.monitored && rule.verdict != Verdict::Pass);
+    let for_any_device = |wanted: &dyn Fn(&Rule) -> bool| {
+        let mut row = [0; MAX_WORDS];
+        for (index, _) in set.rules.iter().enumerate().filter(|(_, rule)| rule.from.contains(&DeviceSelector::All) && wanted(rule)) {
+            set_bit(&mut row, index);
+        }
+        row
+    };
+    let built_in = |rule: &Rule| set.policies[rule.policy.index()].built_in;
+    let inbound = for_any_device(&|rule| rule.direction.inbound() && !built_in(rule));
+    let pinhole = for_any_device(&built_in);
+    let timeline = Timeline::of(set, now).map_err(|combinations| CompileError::TooManySchedules { combinations })?;
     let (mac, device_rows) = devices(set);
     let (v4, v6, remote_rows) = remotes(set);
     let (services, service_rows) = services(set)?;
@@ -97,6 +142,9 @@ pub fn compile(set: &Resolved) -> Result<Compiled, CompileError> {
         rules,
         monitored,
         restricting,
+        inbound,
+        pinhole,
+        timeline,
         mac,
         v4,
         v6,
@@ -111,7 +159,8 @@ pub fn compile(set: &Resolved) -> Result<Compiled, CompileError> {
 fn label(action: Action, monitored: bool) -> (&'static str, Verdict) {
     match (action, monitored) {
         (Action::Monitor, _) => (action.name(), Verdict::Pass),
-        (Action::Pass, false) => (action.name(), Verdict::Pass),
+        (Action::Pass | Action::RateLimit(_), false) => (action.name(), Verdict::Pass),
+        (Action::RateLimit(_), true) => ("would_rate_limit", Verdict::Pass),
         (Action::Drop, false) => (action.name(), Verdict::Drop),
         (Action::Reject, false) => (action.name(), Verdict::Reject),
         (Action::Pass, true) => ("would_pass", Verdict::Pass),
@@ -139,11 +188,12 @@ fn device_row(set: &Resolved, holds: &[bool]) -> Row {
     let known = set.groups.iter().zip(holds).any(|(group, holds)| *holds && !set.policies[group.policy.index()].built_in);
     let mut row = [0; MAX_WORDS];
     for (index, rule) in set.rules.iter().enumerate() {
-        let matches = rule.from.iter().any(|selector| match selector {
-            DeviceSelector::All => true,
-            DeviceSelector::Unknown => !known,
-            DeviceSelector::Group(group) => holds[group.index()],
-        });
+        let matches = rule.direction.outbound()
+            && rule.from.iter().any(|selector| match selector {
+                DeviceSelector::All => true,
+                DeviceSelector::Unknown => !known,
+                DeviceSelector::Group(group) => holds[group.index()],
+            });
         if matches {
             set_bit(&mut row, index);
         }
