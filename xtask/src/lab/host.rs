@@ -1,7 +1,8 @@
 //! A device of the lab: its namespace, and programs that see the lab's resolver and no other.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -52,15 +53,39 @@ impl Host {
 
 /// In a mount namespace of the calling process, lets each first file stand in the place of the second.
 fn see_instead(files: &[(CString, CString)]) -> io::Result<()> {
-    let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     let none = std::ptr::null();
     // SAFETY: takes a number.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
-    // SAFETY: strings that end in NUL, or null where the call takes none.
-    check(unsafe { libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) })?;
+    out_of_chroot(|| {
+        // Or our mounts would be everybody's.
+        // SAFETY: strings that end in NUL, or null where the call takes none.
+        check(unsafe { libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) }).map(drop)
+    })?;
     for (ours, theirs) in files {
         // SAFETY: as above.
         check(unsafe { libc::mount(ours.as_ptr(), theirs.as_ptr(), none, libc::MS_BIND, none.cast()) })?;
     }
     Ok(())
+}
+
+/// Does something at the root of the mount namespace, where only a mount's propagation can be set. In a chroot, `/` is not that.
+fn out_of_chroot(action: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let open = |path: &CStr, flags| {
+        // SAFETY: a string that ends in NUL.
+        let descriptor = check(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })?;
+        // SAFETY: just opened, and nobody else's.
+        Ok::<_, io::Error>(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    };
+    let root = open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+    let namespace = open(c"/proc/self/ns/mnt", libc::O_RDONLY)?;
+    // Entering the namespace that it is in already puts a process at its root.
+    // SAFETY: the descriptor is open; the call takes nothing else.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) })?;
+    action()?;
+    // SAFETY: the descriptor is open; the string ends in NUL.
+    check(unsafe { libc::fchdir(root.as_raw_fd()) }).and_then(|_| check(unsafe { libc::chroot(c".".as_ptr()) })).map(drop)
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

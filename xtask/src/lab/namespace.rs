@@ -38,10 +38,10 @@ impl Namespace {
         &self.name
     }
 
-    /// Runs `ip` in here, once for each line of arguments.
+    /// Runs `ip` in here, once for each line of arguments. (`ip -n` would do more than we need: it mounts, which fails in a chroot.)
     pub fn ip(&self, lines: &[&str]) -> Result<()> {
         for line in lines {
-            output(Command::new("ip").args(["-n", &self.name]).args(line.split_whitespace()))?;
+            output(self.command("ip").args(line.split_whitespace()))?;
         }
         Ok(())
     }

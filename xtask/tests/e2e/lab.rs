@@ -42,7 +42,7 @@ fn nothing_is_left_of_a_lab_that_ended_or_crashed() {
     let name = "edge-lab-4194305-0-phone";
     let left = Path::new("/run/edge-lab/4194305-0");
     assert!(Command::new("ip").args(["netns", "add", name]).status().unwrap().success());
-    let mut running = Command::new("ip").args(["netns", "exec", name, "sleep", "60"]).spawn().unwrap();
+    let mut running = Command::new("nsenter").args([&format!("--net=/run/netns/{name}"), "sleep", "60"]).spawn().unwrap();
     wait_until(
         Duration::from_secs(5),
         "something runs there",
