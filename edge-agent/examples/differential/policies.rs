@@ -20,16 +20,21 @@ pub struct Case {
 
 pub fn random(rng: &mut Rng) -> Case {
     let timed = rng.u8(..4) == 0;
+    let pinhole = rng.u8(..3) == 0;
     let policies: Vec<PolicyInfo> = (0..rng.u32(1..4))
-        .map(|index| PolicyInfo {
-            name: format!("policy-{index}"),
-            title: String::new(),
-            severity: "low".into(),
-            mode: if rng.u8(..4) == 0 { Mode::Monitor } else { Mode::Enforce },
-            priority: index,
-            // Some time in the days that the frames are spread over.
-            expires: (timed && rng.u8(..3) == 0).then(|| START + rng.i64(0..3 * DAY)),
-            built_in: index == 0 && rng.u8(..3) == 0,
+        .map(|index| {
+            // The agent's own policy comes first, always holds and only lets through.
+            let built_in = pinhole && index == 0;
+            PolicyInfo {
+                name: format!("policy-{index}"),
+                title: String::new(),
+                severity: "low".into(),
+                mode: if !built_in && rng.u8(..4) == 0 { Mode::Monitor } else { Mode::Enforce },
+                priority: index,
+                // Some time in the days that the frames are spread over.
+                expires: (!built_in && timed && rng.u8(..3) == 0).then(|| START + rng.i64(0..3 * DAY)),
+                built_in,
+            }
         })
         .collect();
     let policy = |rng: &mut Rng| PolicyId(rng.u32(..policies.len() as u32));
@@ -61,7 +66,10 @@ pub fn random(rng: &mut Rng) -> Case {
         .into_iter()
         .enumerate()
         .map(|(index, id)| {
-            let action = if rng.usize(..deciding) == 0 {
+            let built_in = policies[id.index()].built_in;
+            let action = if built_in {
+                Action::Pass
+            } else if rng.usize(..deciding) == 0 {
                 [Action::Pass, Action::Drop, Action::Reject, Action::Monitor, rate_limit(rng)][rng.usize(..5)]
             } else {
                 Action::Monitor
@@ -72,8 +80,13 @@ pub fn random(rng: &mut Rng) -> Case {
                 from: (0..rng.usize(1..3)).map(|_| device(rng, groups.len())).collect(),
                 to: (0..rng.usize(1..3)).map(|_| remote(rng, destinations.len())).collect(),
                 services: (0..rng.usize(1..4)).map(|_| service(rng)).collect(),
-                direction: [Direction::Outbound, Direction::Outbound, Direction::Inbound, Direction::Both][rng.usize(..4)],
-                when: (timed && !schedules.is_empty() && rng.u8(..4) == 0).then(|| ScheduleId(rng.u32(..schedules.len() as u32))),
+                direction: if built_in {
+                    Direction::Outbound
+                } else {
+                    [Direction::Outbound, Direction::Outbound, Direction::Inbound, Direction::Both][rng.usize(..4)]
+                },
+                when: (!built_in && timed && !schedules.is_empty() && rng.u8(..4) == 0)
+                    .then(|| ScheduleId(rng.u32(..schedules.len() as u32))),
                 action,
                 monitored: action == Action::Monitor || policies[id.index()].mode == Mode::Monitor,
                 report: rng.bool(),
