@@ -1,18 +1,17 @@
 //! YAML as a tree in which each node knows its place.
 //!
-//! Scalars follow the core schema of YAML 1.2 (section 10.3.2), so `NO` is a country and not `false`.
+//! The values are those of `serde_yaml`, which knows no places; the places come from the events of `saphyr-parser`, as an outline of
+//! the same text. Both are walked together. Scalars follow the core schema of YAML 1.2 (section 10.3.2), so `NO` is a country and not
+//! `false`.
 
-use std::collections::HashMap;
+mod outline;
+
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use serde::Deserialize;
 
+use self::outline::{Key, Outline, Part, SYNTAX_HINT, outlines};
 use super::problem::{Place, Problems, Source};
-
-/// Deeper nesting is a mistake or an attack on the stack.
-const MAX_DEPTH: usize = 64;
-/// Aliases of aliases grow exponentially.
-const MAX_NODES: usize = 200_000;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Node {
@@ -96,242 +95,91 @@ impl Node {
             Value::Map(_) => "a map",
         }
     }
-
-    fn size(&self) -> usize {
-        1 + match &self.value {
-            Value::List(items) => items.iter().map(Self::size).sum(),
-            Value::Map(entries) => entries.iter().map(|entry| entry.value.size()).sum(),
-            _ => 0,
-        }
-    }
 }
 
 /// The documents of a file, empty ones left out. What comes after a syntax error is not read.
 pub fn read(source: &Arc<Source>, problems: &mut Problems) -> Vec<Node> {
-    let mut reader = Reader { source, problems, anchors: HashMap::new(), stack: Vec::new(), documents: Vec::new(), nodes: 0 };
-    for event in Parser::new_from_str(&source.text) {
-        let proceed = match event {
-            Ok((event, span)) => reader.event(event, span),
-            Err(error) => {
-                let mark = error.marker();
-                let place = Place { source: source.clone(), line: mark.line(), column: mark.col() + 1, width: 1, key: String::new() };
-                reader.problems.error(&place, format!("not valid YAML: {}", error.info())).hint(
-                    "look here or before for a bracket or quote that is missing, a tab, or a line that is not aligned with its neighbours",
-                );
-                Err(Stop)
-            }
+    let outlines = outlines(source, problems);
+    let mut nodes = Vec::new();
+    for (document, outline) in serde_yaml::Deserializer::from_str(&source.text).zip(outlines) {
+        // It has been reported why this one cannot be read.
+        let Some(outline) = outline else { continue };
+        let node = match serde_yaml::Value::deserialize(document) {
+            Ok(value) => combine(&outline, value),
+            Err(error) => Err(refused(source, &error)),
         };
-        if proceed.is_err() {
-            break;
+        match node {
+            Ok(Node { value: Value::Null, .. }) => {}
+            Ok(node) => nodes.push(node),
+            Err(Refusal { place, message, hint }) => {
+                problems.error(&place, message).hint(hint);
+            }
         }
     }
-    reader.documents
+    nodes
 }
 
-/// A problem after which the rest of the file has no meaning.
-struct Stop;
-
-struct Reader<'a> {
-    source: &'a Arc<Source>,
-    problems: &'a mut Problems,
-    anchors: HashMap<usize, Node>,
-    /// The collections that are open.
-    stack: Vec<Open>,
-    documents: Vec<Node>,
-    nodes: usize,
-}
-
-struct Open {
+/// Why a document has values but no places for them, or places but no values.
+struct Refusal {
     place: Place,
-    anchor: usize,
-    content: Content,
+    message: String,
+    hint: &'static str,
 }
 
-enum Content {
-    List(Vec<Node>),
-    /// `key` is the one whose value comes next; `merged` are the maps of `<<`.
-    Map {
-        entries: Vec<Entry>,
-        merged: Vec<Entry>,
-        key: Option<(String, Place, bool)>,
-    },
-}
-
-impl Reader<'_> {
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
-        match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                let place = self.place(&span);
-                if self.takes_key() {
-                    self.key(&text, style == ScalarStyle::Plain, place);
-                    return Ok(());
-                }
-                let value = self.scalar(&text, style, tag.as_deref(), &place);
-                self.node(Node { place, value }, anchor)
-            }
-            Event::SequenceStart(anchor, tag) => self.open(anchor, tag.as_deref(), &span, Content::List(Vec::new())),
-            Event::MappingStart(anchor, tag) => {
-                let content = Content::Map { entries: Vec::new(), merged: Vec::new(), key: None };
-                self.open(anchor, tag.as_deref(), &span, content)
-            }
-            Event::SequenceEnd | Event::MappingEnd => self.close(),
-            Event::Alias(anchor) => {
-                let place = self.place(&span);
-                match self.anchors.get(&anchor).cloned() {
-                    _ if self.takes_key() => {
-                        self.problems.error(&place, "an alias cannot be a key").hint("write the key itself");
-                        Err(Stop)
-                    }
-                    Some(node) => {
-                        self.nodes += node.size();
-                        self.node(node, 0)
-                    }
-                    None => {
-                        self.problems.error(&place, "an alias stands inside the anchor that it names").hint("write the value itself");
-                        Err(Stop)
-                    }
-                }
-            }
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),
-        }
-    }
-
-    fn takes_key(&self) -> bool {
-        matches!(self.stack.last(), Some(Open { content: Content::Map { key: None, .. }, .. }))
-    }
-
-    fn open(&mut self, anchor: usize, tag: Option<&Tag>, span: &Span, content: Content) -> Result<(), Stop> {
-        let mut place = self.place(span);
-        place.width = 1;
-        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
-            self.problems.error(&place, format!("the tag `{tag}` has no meaning here")).hint("remove the tag");
-        }
-        if self.takes_key() {
-            self.problems.error(&place, "a list or map cannot be a key").hint("a key is a word");
-            return Err(Stop);
-        }
-        if self.stack.len() >= MAX_DEPTH {
-            self.problems.error(&place, format!("nested more than {MAX_DEPTH} deep")).hint("no key needs that");
-            return Err(Stop);
-        }
-        self.stack.push(Open { place, anchor, content });
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), Stop> {
-        let Some(Open { place, anchor, content }) = self.stack.pop() else { return Err(Stop) };
-        let value = match content {
-            Content::List(items) => Value::List(items),
-            Content::Map { mut entries, merged, .. } => {
-                for entry in merged {
-                    if !entries.iter().any(|own| own.key == entry.key) {
-                        entries.push(entry);
-                    }
-                }
-                Value::Map(entries)
-            }
-        };
-        self.node(Node { place, value }, anchor)
-    }
-
-    fn key(&mut self, text: &str, plain: bool, mut place: Place) {
-        place.key = if place.key.is_empty() { text.to_owned() } else { format!("{}.{text}", place.key) };
-        if let Some(Open { content: Content::Map { key, .. }, .. }) = self.stack.last_mut() {
-            *key = Some((text.to_owned(), place, plain && text == "<<"));
-        }
-    }
-
-    /// A complete node: into the collection that is open, or a document of its own.
-    fn node(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            self.problems.error(&node.place, format!("aliases make more than {MAX_NODES} nodes of this file")).hint("use fewer aliases");
-            return Err(Stop);
-        }
-        if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
-        let Some(open) = self.stack.last_mut() else {
-            if node.value != Value::Null {
-                self.documents.push(node);
-            }
-            return Ok(());
-        };
-        match &mut open.content {
-            Content::List(items) => items.push(node),
-            Content::Map { entries, merged, key } => {
-                let Some((key, place, is_merge)) = key.take() else { return Err(Stop) };
-                if is_merge {
-                    if !node.items_or_self().iter().all(|map| matches!(map.value, Value::Map(_))) {
-                        self.problems.error(&place, "`<<` takes a map, or a list of maps").hint("give it an alias of a map: `<<: *name`");
-                    }
-                    merged.extend(node.items_or_self().iter().flat_map(Node::entries).cloned());
-                } else if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                    self.problems
-                        .error(&place, format!("the key `{key}` stands here twice"))
-                        .related(&first.place, "the first is here")
-                        .hint("remove one of them");
-                } else {
-                    entries.push(Entry { key, place, value: node });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, place: &Place) -> Value {
-        match tag {
-            Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Value::Text(text.to_owned()),
-            Some(tag) if !tag.is_yaml_core_schema() => {
-                self.problems.error(place, format!("the tag `{tag}` has no meaning here")).hint("remove the tag");
-                Value::Text(text.to_owned())
-            }
-            _ if style == ScalarStyle::Plain => plain(text),
-            _ => Value::Text(text.to_owned()),
-        }
-    }
-
-    fn place(&self, span: &Span) -> Place {
-        let (line, column) = (span.start.line(), span.start.col() + 1);
-        let width = if span.end.line() == line { span.end.col().saturating_sub(span.start.col()) } else { 1 };
-        Place { source: self.source.clone(), line, column, width: width.max(1), key: self.key_path() }
-    }
-
-    /// The keys that lead to the node that begins now; for a key those of its map.
-    fn key_path(&self) -> String {
-        let Some(open) = self.stack.last() else { return String::new() };
-        match &open.content {
-            Content::List(items) => format!("{}[{}]", open.place.key, items.len()),
-            Content::Map { key: Some((key, ..)), .. } if open.place.key.is_empty() => key.clone(),
-            Content::Map { key: Some((key, ..)), .. } => format!("{}.{key}", open.place.key),
-            Content::Map { key: None, .. } => open.place.key.clone(),
-        }
-    }
-}
-
-/// An unquoted scalar by the core schema.
-fn plain(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
-        _ => {}
-    }
-    let integer = match text.as_bytes() {
-        [b'0', b'x', ..] => i64::from_str_radix(&text[2..], 16),
-        [b'0', b'o', ..] => i64::from_str_radix(&text[2..], 8),
-        _ => text.parse(),
+fn refused(source: &Arc<Source>, error: &serde_yaml::Error) -> Refusal {
+    let place = match error.location() {
+        Some(at) => Place { source: source.clone(), line: at.line(), column: at.column(), width: 1, key: String::new() },
+        None => Place::file(&source.path),
     };
-    if let Ok(number) = integer {
-        return Value::Integer(number);
+    Refusal { place, message: format!("not valid YAML: {error}"), hint: SYNTAX_HINT }
+}
+
+/// The values of a document, each at its place. The two come from two parsers, which may differ about a text that is hardly YAML.
+fn combine(outline: &Outline, value: serde_yaml::Value) -> Result<Node, Refusal> {
+    use serde_yaml::Value as Data;
+    let value = match (&outline.part, value) {
+        (_, Data::Tagged(tagged)) => return combine(outline, tagged.value),
+        (Part::Scalar, Data::Null) => Value::Null,
+        (Part::Scalar, Data::Bool(value)) => Value::Bool(value),
+        (Part::Scalar, Data::Number(number)) => match number.as_i64() {
+            Some(number) => Value::Integer(number),
+            None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        (Part::Scalar, Data::String(text)) => Value::Text(text),
+        (Part::List(outlines), Data::Sequence(values)) if outlines.len() == values.len() => {
+            Value::List(outlines.iter().zip(values).map(|(outline, value)| combine(outline, value)).collect::<Result<_, _>>()?)
+        }
+        (Part::Map(outlines), Data::Mapping(values)) if outlines.len() == values.len() => {
+            let (mut entries, mut merged) = (Vec::new(), Vec::new());
+            for (Key { text, place, merges, value: outline }, (key, value)) in outlines.iter().zip(values) {
+                if key.as_str().is_some_and(|key| key != text) {
+                    return Err(disagreement(place));
+                }
+                let value = combine(outline, value)?;
+                if *merges {
+                    merged.extend(value.items_or_self().iter().flat_map(Node::entries).cloned());
+                } else {
+                    entries.push(Entry { key: text.clone(), place: place.clone(), value });
+                }
+            }
+            for entry in merged {
+                if !entries.iter().any(|own| own.key == entry.key) {
+                    entries.push(entry);
+                }
+            }
+            Value::Map(entries)
+        }
+        _ => return Err(disagreement(&outline.place)),
+    };
+    Ok(Node { place: outline.place.clone(), value })
+}
+
+fn disagreement(place: &Place) -> Refusal {
+    Refusal {
+        place: place.clone(),
+        message: "this YAML can be read in two ways".to_owned(),
+        hint: "write it more plainly: quote the text, or put each key on a line of its own",
     }
-    // Rust also takes `inf` and `nan` for numbers, which YAML writes with a dot; those stay texts.
-    if text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
-        && let Ok(number) = text.parse()
-    {
-        return Value::Float(number);
-    }
-    Value::Text(text.to_owned())
 }
 
 #[cfg(test)]
@@ -395,6 +243,28 @@ mod tests {
         assert_eq!(at(&documents[0], &["other", "x"]).value, Value::Integer(1));
         assert_eq!(at(&documents[0], &["other", "y"]).value, Value::Integer(3));
         assert_eq!(at(&documents[0], &["list"]).items().len(), 2);
+    }
+
+    #[test]
+    fn what_only_the_values_parser_refuses_has_its_place_too() {
+        let (documents, problems) = parse("a: 1\n---\nb:\n  c: !!int x\n---\nd: 2\n");
+        let keys: Vec<_> = documents.iter().flat_map(Node::entries).map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["a", "d"], "the other documents are read");
+        let [problem] = problems.iter().collect::<Vec<_>>()[..] else { panic!("{problems}") };
+        assert_eq!((problem.place.line, problem.message.contains("integer")), (4, true), "{problem}");
+    }
+
+    #[test]
+    fn values_and_places_that_differ_in_shape_are_a_problem() {
+        let source = Arc::new(Source { path: "t.yaml".into(), text: "{a: [1, 2], b: 3}".to_owned() });
+        let outline = outlines(&source, &mut Problems::default()).remove(0).expect("an outline");
+        for (text, column) in [("{a: [1], b: 3}", 5), ("{a: 1, b: 3}", 5), ("{a: [1, 2], c: 3}", 13), ("{a: [1, 2], b: {}}", 16), ("x", 1)]
+        {
+            let Err(refusal) = combine(&outline, serde_yaml::from_str(text).unwrap()) else { panic!("{text} was taken") };
+            assert_eq!(refusal.place.column, column, "{text}");
+        }
+        assert!(combine(&outline, serde_yaml::from_str("{a: [x, {}], b: 4}").unwrap()).is_err());
+        assert!(combine(&outline, serde_yaml::from_str("{a: [x, y], b: 4}").unwrap()).is_ok());
     }
 
     #[test]
