@@ -3,5 +3,6 @@
 mod corpus;
 mod corpus_case;
 mod decisions;
+mod noise;
 mod small_set;
 mod trio;
