@@ -47,6 +47,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// # Errors
 /// If nothing is enforced and the policies cannot be put in force, or what it serves cannot be served.
 pub async fn run(config_file: PathBuf, config: AgentConfig) -> Result<(), RunError> {
+    // First: until they are handled, SIGHUP ends a process and SIGTERM looks like a crash, also while it is loading.
+    let signals = Signals::new().map_err(RunError::Signals)?;
     let supervisor = Supervisor::from_environment()?;
     let listener = http::bind(config.metrics_listen).await?;
     let dataplane = Dataplane::open(settings(&config))?;
@@ -55,7 +57,7 @@ pub async fn run(config_file: PathBuf, config: AgentConfig) -> Result<(), RunErr
     agent.start().await?;
     agent.serve(listener, control);
     tell(&supervisor, Supervised::Ready);
-    agent.keep(&supervisor).await
+    agent.keep(&supervisor, signals).await
 }
 
 /// The loop's own.
@@ -149,8 +151,7 @@ impl Agent {
         }
     }
 
-    async fn keep(mut self, supervisor: &Supervisor) -> Result<(), RunError> {
-        let mut signals = Signals::new().map_err(RunError::Signals)?;
+    async fn keep(mut self, supervisor: &Supervisor, mut signals: Signals) -> Result<(), RunError> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = loop {

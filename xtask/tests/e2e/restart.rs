@@ -55,7 +55,8 @@ fn an_agent_that_is_told_to_end_leaves_the_filter_on() {
     let [banned, open] = [REPORTING, ELSEWHERE].map(|server| Sink::open(&lab, server.ipv6.into()));
     let mut agent = Agent::start(&lab, &agent_program(), &with_policy(&lab, &PHONE_TO_CHINA)).unwrap();
     agent.process().signal(libc::SIGTERM).unwrap();
-    assert!(agent.process().wait(PATIENCE).unwrap().success());
+    let status = agent.process().wait(PATIENCE).unwrap();
+    assert!(status.success(), "{status}");
     // In this order: once the second has arrived, the first would have.
     Flood::single(&lab.phone, &banned);
     Flood::single(&lab.phone, &open);
