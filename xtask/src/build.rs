@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -25,8 +25,25 @@ pub fn build() -> Result<PathBuf> {
 
 /// Where cargo puts the agent.
 pub fn agent_path() -> Result<PathBuf> {
+    Ok(target_dir()?.join("debug/edge-agent"))
+}
+
+/// Where cargo puts everything.
+pub fn target_dir() -> Result<PathBuf> {
     let metadata = output(cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata did not print JSON")?;
-    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-    Ok(PathBuf::from(target).join("debug/edge-agent"))
+    metadata["target_directory"].as_str().map(PathBuf::from).context("cargo metadata names no target directory")
+}
+
+/// Builds one of the agent's targets with `command` (`build`, `test`) and returns the program.
+pub fn program(command: &mut Command, name: &str) -> Result<PathBuf> {
+    let messages = output(command.args(["--package=edge-agent", "--message-format=json-render-diagnostics"]).stderr(Stdio::inherit()))?;
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        if message["target"]["name"] != name {
+            return None;
+        }
+        message["executable"].as_str().map(PathBuf::from)
+    };
+    messages.lines().find_map(executable).with_context(|| format!("cargo built no program {name}"))
 }

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod build;
 pub mod command;
 pub mod differential;
+pub mod kernels;
 pub mod lab;
 pub mod lint;
 pub mod run;

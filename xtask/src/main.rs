@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, Purpose};
-use xtask::{bench, build, differential, lint, run, test};
+use xtask::{bench, build, differential, kernels, lint, run, test};
 
 #[derive(Parser)]
 #[command(name = "x", bin_name = "./x", about = "Set-up, build, lab, test: the project's own commands")]
@@ -26,6 +26,8 @@ enum Command {
     Build,
     /// Run the agent with the shipped policies: on interfaces, or in a lab of network namespaces.
     Run(run::Run),
+    /// Boot Debian's kernels in an emulator, load every program on them, and run the engines' tests there.
+    Kernels(kernels::Kernels),
     /// Check formatting and lints.
     Lint,
     /// Ask the three engines about random policies and packets.
@@ -55,6 +57,7 @@ impl Command {
             Command::Build => build::build().map(|agent| println!("{}", agent.display())),
             Command::Run(command) => command.run(),
             Command::Differential(command) => command.run(),
+            Command::Kernels(command) => command.run(),
             Command::Lint => lint::lint(),
             Command::Bench(command) => command.run(),
             Command::Test => test::test(),

@@ -57,6 +57,15 @@ pub enum Error {
     #[error("cannot read the pinned link {}: {reason}; run `edge-agent detach` to remove it", path.display())]
     Link { path: PathBuf, reason: String },
 
+    #[error("cannot ask the kernel what it can do: {0}; it needs root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON) and Linux 5.10 or later")]
+    Probe(#[source] Box<aya::programs::ProgramError>),
+
+    #[error(
+        "rule `{policy}/{rule}` has the action rate_limit, which needs Linux 5.18 or later; \
+         use a newer kernel (Debian has them in its backports), or another action"
+    )]
+    NoRates { policy: String, rule: String },
+
     #[error("cannot load the BPF object: {0}; it needs root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON) and Linux 5.10 or later")]
     Load(#[source] Box<aya::EbpfError>),
 

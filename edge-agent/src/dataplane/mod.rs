@@ -9,6 +9,7 @@ pub mod counters;
 pub mod error;
 pub mod interface_hash;
 pub mod interfaces;
+pub mod kernel;
 pub mod object;
 pub mod pins;
 pub mod pod;

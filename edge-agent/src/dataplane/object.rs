@@ -9,6 +9,7 @@ use edge_ebpf::abi::{Reason, RuleEntry};
 
 use super::error::Error;
 use super::interface_hash::InterfaceHash;
+use super::kernel::Kernel;
 use super::pins::Pins;
 use super::pod::{Plain, Value};
 use super::snapshot::Role;
@@ -75,13 +76,14 @@ pub enum Sharing<'a> {
 #[derive(Debug)]
 pub struct Object {
     ebpf: Ebpf,
+    kernel: Kernel,
 }
 
 impl Object {
     /// Creates the maps, of which those that are constants for the program have their values then.
     ///
     /// # Errors
-    /// If the kernel refuses one of them.
+    /// If the kernel refuses one of them, cannot do what the policies want, or cannot be asked.
     pub fn create(constants: &Constants<'_>, compiled: &Compiled, sharing: Sharing<'_>) -> Result<Self, Error> {
         let Constants { generation, on_uninspectable, clock_source, interfaces: InterfaceHash { factor, slots } } = constants;
         let words = u32::try_from(compiled.words.max(1)).unwrap_or(u32::MAX);
@@ -90,6 +92,8 @@ impl Object {
         let first_minute = compiled.timeline.as_ref().map_or(0, |timeline| timeline.first_minute);
         let has_rates = u32::from(compiled.rules.iter().any(|rule| rule.limit.is_some()));
         let has_inbound = u32::from(compiled.inbound.iter().any(|word| *word != 0));
+        let kernel = Kernel::probe()?;
+        kernel.refuse(compiled)?;
         let mut loader = EbpfLoader::new();
         loader
             .override_global("GENERATION", generation, true)
@@ -120,13 +124,13 @@ impl Object {
             }
         }
         let ebpf = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
-        Ok(Self { ebpf })
+        Ok(Self { ebpf, kernel })
     }
 
     /// Has the kernel verify and translate both programs; their tables must be filled before a packet reaches them.
     pub fn load_programs(&mut self) -> Result<(), Error> {
         for role in Role::ALL {
-            let name = program_name(role);
+            let name = program_name(role, self.kernel);
             self.program(role)?.load().map_err(|error| Error::Program { name, source: Box::new(error) })?;
         }
         Ok(())
@@ -134,7 +138,7 @@ impl Object {
 
     /// The program of the interfaces with this role.
     pub fn program(&mut self, role: Role) -> Result<&mut Xdp, Error> {
-        let name = program_name(role);
+        let name = program_name(role, self.kernel);
         let program = self.ebpf.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
         program.try_into().map_err(|error| Error::Program { name, source: Box::new(error) })
     }
@@ -162,9 +166,12 @@ impl Object {
     }
 }
 
-const fn program_name(role: Role) -> &'static str {
-    match role {
-        Role::Inside => "edge_inside",
-        Role::Outside => "edge_outside",
+const fn program_name(role: Role, kernel: Kernel) -> &'static str {
+    let Kernel { scattered_frames } = kernel;
+    match (role, scattered_frames) {
+        (Role::Inside, true) => "edge_inside",
+        (Role::Inside, false) => "edge_in_linear",
+        (Role::Outside, true) => "edge_outside",
+        (Role::Outside, false) => "edge_out_linear",
     }
 }

@@ -6,9 +6,10 @@ use edge_ebpf::{
     reject::Buffer,
 };
 
-pub struct Context(XdpContext);
+/// `LINEAR`: the kernel has each frame in one buffer, and no call for the length of several (before 5.18).
+pub struct Context<const LINEAR: bool>(XdpContext);
 
-impl Context {
+impl<const LINEAR: bool> Context<LINEAR> {
     #[inline(always)]
     pub fn new(context: XdpContext) -> Self {
         Self(context)
@@ -38,7 +39,7 @@ impl Context {
     }
 }
 
-impl Buffer for Context {
+impl<const LINEAR: bool> Buffer for Context<LINEAR> {
     #[inline(always)]
     fn frame(&mut self) -> FrameMut<'_> {
         // SAFETY: as in `Context::frame`, and XDP frames are writable.
@@ -54,6 +55,9 @@ impl Buffer for Context {
     /// Of all buffers of the frame.
     #[inline(always)]
     fn length(&self) -> usize {
+        if LINEAR {
+            return self.0.data_end() - self.0.data();
+        }
         // SAFETY: the context is the kernel's.
         unsafe { helpers::generated::bpf_xdp_get_buff_len(self.raw()) as usize }
     }

@@ -29,54 +29,90 @@ static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
 /// Frames from devices.
 #[xdp(frags)]
 pub fn edge_inside(context: XdpContext) -> u32 {
-    let context = Context::new(context);
-    if !parse(&context) {
-        return xdp_action::XDP_ABORTED;
-    }
-    edge_decide_inside(context.raw())
+    inside::<SCATTERED>(context, edge_decide_inside)
 }
 
 /// Frames from the upstream.
 #[xdp(frags)]
 pub fn edge_outside(context: XdpContext) -> u32 {
-    let context = Context::new(context);
-    if !constants::has_inbound() {
-        count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.length() as u64);
-        return xdp_action::XDP_PASS;
-    }
-    if !parse(&context) {
-        return xdp_action::XDP_ABORTED;
-    }
-    edge_decide_outside(context.raw())
+    outside::<SCATTERED>(context, edge_decide_outside)
 }
 
-/// Leaves the packet in [`PACKET`]. False: there is no such place, which the kernel rules out.
-#[inline(always)]
-fn parse(context: &Context) -> bool {
-    let Some(packet) = PACKET.get_ptr_mut(0) else { return false };
-    // SAFETY: a live map value of this CPU, see `count`.
-    unsafe { packet.write(Packet::parse(&context.frame())) };
-    true
+/// As [`edge_inside`], for kernels before 5.18: without frames of several buffers, and without rates.
+#[xdp]
+pub fn edge_in_linear(context: XdpContext) -> u32 {
+    inside::<LINEAR>(context, edge_decide_in_linear)
 }
+
+/// As [`edge_outside`], see [`edge_in_linear`].
+#[xdp]
+pub fn edge_out_linear(context: XdpContext) -> u32 {
+    outside::<LINEAR>(context, edge_decide_out_linear)
+}
+
+/// What `LINEAR` is for frames that may lie in several buffers.
+const SCATTERED: bool = false;
+const LINEAR: bool = true;
+
+type Decide = extern "C" fn(*mut xdp_md) -> u32;
 
 /// A function that the verifier checks by itself, once: inlined, it would be followed anew for every way through the headers, and the two
 /// together are beyond its limit.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_decide_inside(context: *mut xdp_md) -> u32 {
-    decide(context, Side::Inside)
+    decide::<SCATTERED>(context, Side::Inside)
 }
 
 /// As [`edge_decide_inside`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_decide_outside(context: *mut xdp_md) -> u32 {
-    decide(context, Side::Outside)
+    decide::<SCATTERED>(context, Side::Outside)
+}
+
+/// As [`edge_decide_inside`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_decide_in_linear(context: *mut xdp_md) -> u32 {
+    decide::<LINEAR>(context, Side::Inside)
+}
+
+/// As [`edge_decide_inside`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_decide_out_linear(context: *mut xdp_md) -> u32 {
+    decide::<LINEAR>(context, Side::Outside)
 }
 
 #[inline(always)]
-fn decide(context: *mut xdp_md, side: Side) -> u32 {
-    let mut context = Context::new(XdpContext::new(context));
+fn inside<const LINEAR: bool>(context: XdpContext, decide: Decide) -> u32 {
+    let context = Context::<LINEAR>::new(context);
+    if parse(&context) { decide(context.raw()) } else { xdp_action::XDP_ABORTED }
+}
+
+#[inline(always)]
+fn outside<const LINEAR: bool>(context: XdpContext, decide: Decide) -> u32 {
+    let context = Context::<LINEAR>::new(context);
+    if !constants::has_inbound() {
+        count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.length() as u64);
+        return xdp_action::XDP_PASS;
+    }
+    if parse(&context) { decide(context.raw()) } else { xdp_action::XDP_ABORTED }
+}
+
+/// Leaves the packet in [`PACKET`]. False: there is no such place, which the kernel rules out.
+#[inline(always)]
+fn parse<const LINEAR: bool>(context: &Context<LINEAR>) -> bool {
+    let Some(packet) = PACKET.get_ptr_mut(0) else { return false };
+    // SAFETY: a live map value of this CPU, see `count`.
+    unsafe { packet.write(Packet::parse(&context.frame())) };
+    true
+}
+
+#[inline(always)]
+fn decide<const LINEAR: bool>(context: *mut xdp_md, side: Side) -> u32 {
+    let mut context = Context::<LINEAR>::new(XdpContext::new(context));
     let Some(packet) = PACKET.get_ptr(0) else { return xdp_action::XDP_ABORTED };
     // SAFETY: a live map value of this CPU, written by `parse` for this very frame.
     let packet = unsafe { &*packet };
@@ -84,7 +120,7 @@ fn decide(context: *mut xdp_md, side: Side) -> u32 {
     let interface = context.interface();
     let frame = context.frame();
     let arrival = Arrival { interface, length };
-    let mut observer = Kernel { arrival };
+    let mut observer = Kernel::<LINEAR> { arrival };
     let Some(decision) = engine::decide(side, &frame, packet, &Tables, &mut observer) else {
         error!(context.log(), "generation {}: a class without its row; frame dropped", constants::generation());
         return xdp_action::XDP_ABORTED;
@@ -122,11 +158,11 @@ fn decide(context: *mut xdp_md, side: Side) -> u32 {
     }
 }
 
-struct Kernel {
+struct Kernel<const LINEAR: bool> {
     arrival: Arrival,
 }
 
-impl Observer for Kernel {
+impl<const LINEAR: bool> Observer for Kernel<LINEAR> {
     #[inline(always)]
     fn first_fragment(&self, key: &FragmentKey) -> Option<FragmentVerdict> {
         // SAFETY: the value is read at once; a concurrent write can only be of another datagram with the same key, which shares its fate.
@@ -151,7 +187,8 @@ impl Observer for Kernel {
 
     #[inline(always)]
     fn within_rate(&mut self, packet: &Packet, side: Side, rule: &RuleEntry) -> bool {
-        if !constants::has_rates() {
+        // Where the agent refuses rates, their code must not even be there: before 5.12 kernels do not know its instructions.
+        if LINEAR || !constants::has_rates() {
             return true;
         }
         let device = if matches!(side, Side::Inside) { packet.device } else { Mac(0) };

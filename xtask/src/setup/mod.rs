@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 pub use compiler::{BPF_TARGET, clean};
 use compiler::{Compiler, Version};
 pub use packages::{Purpose, install, is_offered};
-pub use record::Toolchain;
+pub use record::{Toolchain, cache_dir};
 
 /// Brings the machine to where the purpose can be served, and returns the toolchain of the kernel program.
 pub fn setup(purpose: Purpose) -> Result<Toolchain> {

@@ -59,6 +59,7 @@ const NEEDS: &[Need] = &[
     Need { from: Purpose::Bench, what: What::Program("iptables"), package: "iptables" },
     Need { from: Purpose::Bench, what: What::Program("ipset"), package: "ipset" },
     Need { from: Purpose::Bench, what: What::Program("iperf3"), package: "iperf3" },
+    Need { from: Purpose::Ci, what: What::Program("qemu-system-x86_64"), package: "qemu-system-x86" },
 ];
 
 /// Installs what is missing for the purpose.

@@ -1,0 +1,116 @@
+//! The constants by which the agent specialises a program, and which make the verifier see another one. A new one is a line in [`FEATURES`].
+
+use std::fmt;
+
+use edge_agent::dataplane::object::REASONS;
+use edge_agent::policy::compile::{Compiled, CompiledRule, Timeline};
+use edge_agent::policy::model::{PolicyId, RateLimit, RateUnit};
+use edge_ebpf::abi::{MAX_WORDS, OnUninspectable, Verdict};
+
+/// A constant and the values that policies and configuration can give it.
+struct Feature {
+    name: &'static str,
+    values: &'static [usize],
+    /// Makes a set, which asks for nothing yet, ask for this value.
+    set: fn(&mut Wanted<'_>, usize),
+}
+
+/// What the constants are taken from.
+struct Wanted<'a> {
+    compiled: &'a mut Compiled,
+    on_uninspectable: &'a mut [u8; REASONS],
+}
+
+const WORDS: [usize; MAX_WORDS] = {
+    let mut words = [0; MAX_WORDS];
+    let mut index = 0;
+    while index < MAX_WORDS {
+        words[index] = index + 1;
+        index += 1;
+    }
+    words
+};
+
+const FEATURES: &[Feature] = &[
+    Feature { name: "words", values: &WORDS, set: |wanted, words| wanted.compiled.words = words },
+    Feature { name: "monitored", values: &[0, 1], set: |wanted, any| wanted.compiled.monitored[0] = any as u64 },
+    Feature { name: "rates", values: &[0, 1], set: set_rates },
+    Feature { name: "inbound", values: &[0, 1], set: |wanted, any| wanted.compiled.inbound[0] = any as u64 },
+    Feature { name: "schedules", values: &[0, 1], set: set_schedules },
+    Feature {
+        name: "uninspectable",
+        values: &[OnUninspectable::Pass as usize, OnUninspectable::Drop as usize, OnUninspectable::DropIfRuleCouldMatch as usize],
+        set: |wanted, verdict| *wanted.on_uninspectable = [verdict as u8; REASONS],
+    },
+];
+
+fn set_rates(Wanted { compiled, on_uninspectable: _ }: &mut Wanted<'_>, any: usize) {
+    let limit = RateLimit { unit: RateUnit::Packets, per_second: 1, burst: 1 };
+    let rule = CompiledRule {
+        policy: PolicyId(0),
+        id: "limited".to_owned(),
+        action: "rate_limit",
+        verdict: Verdict::Pass,
+        monitored: false,
+        report: false,
+        limit: Some(limit),
+    };
+    compiled.rules = vec![rule; any];
+}
+
+fn set_schedules(Wanted { compiled, on_uninspectable: _ }: &mut Wanted<'_>, any: usize) {
+    compiled.timeline = (any != 0).then(|| Timeline { first_minute: 0, stretches: vec![], rows: vec![] });
+}
+
+/// A value for each feature.
+pub struct Combination(Vec<usize>);
+
+impl Combination {
+    pub fn apply(&self, compiled: &mut Compiled, on_uninspectable: &mut [u8; REASONS]) {
+        let mut wanted = Wanted { compiled, on_uninspectable };
+        for (feature, value) in FEATURES.iter().zip(&self.0) {
+            (feature.set)(&mut wanted, *value);
+        }
+    }
+}
+
+impl fmt::Display for Combination {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (feature, value)) in FEATURES.iter().zip(&self.0).enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(formatter, "{space}{}={value}", feature.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every value of every feature with every value of the others.
+pub fn all() -> Vec<Combination> {
+    FEATURES.iter().fold(vec![Combination(vec![])], |combinations, feature| {
+        let extended = |Combination(begun): &Combination| {
+            let begun = begun.clone();
+            feature.values.iter().map(move |value| Combination(begun.iter().copied().chain([*value]).collect()))
+        };
+        combinations.iter().flat_map(extended).collect()
+    })
+}
+
+/// Every value of every feature, once with the first and once with the last value of all others.
+pub fn each() -> Vec<Combination> {
+    let ends = |end: fn(&[usize]) -> Option<&usize>| -> Vec<usize> {
+        FEATURES.iter().filter_map(|feature| end(feature.values)).copied().collect()
+    };
+    let mut combinations = Vec::new();
+    for others in [ends(<[usize]>::first), ends(<[usize]>::last)] {
+        for (place, feature) in FEATURES.iter().enumerate() {
+            for value in feature.values {
+                let mut values = others.clone();
+                values[place] = *value;
+                combinations.push(values);
+            }
+        }
+    }
+    combinations.sort();
+    combinations.dedup();
+    combinations.into_iter().map(Combination).collect()
+}

@@ -1,0 +1,52 @@
+//! What the running kernel can do. It is asked, since its version does not tell: distributions carry features back.
+
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported};
+
+use super::error::Error;
+use crate::policy::compile::{Compiled, CompiledRule};
+
+/// What kernels that the agent runs on differ in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kernel {
+    /// A frame may lie in several buffers (Linux 5.18). Elsewhere drivers refuse native XDP where a frame might need a second one.
+    pub scattered_frames: bool,
+}
+
+impl Kernel {
+    /// # Errors
+    /// If it cannot be asked, for want of privileges.
+    pub fn probe() -> Result<Self, Error> {
+        // The helper came with the flag of programs for such frames.
+        let scattered_frames = is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len);
+        Ok(Self { scattered_frames: scattered_frames.map_err(|error| Error::Probe(Box::new(error)))? })
+    }
+
+    /// Whether devices' packets can be counted against rates: the programs for frames in one buffer are without, as kernels before 5.12
+    /// have no atomic exchange.
+    pub const fn rates(self) -> bool {
+        self.scattered_frames
+    }
+
+    /// # Errors
+    /// If the policies want what this kernel cannot do.
+    pub fn refuse(self, compiled: &Compiled) -> Result<(), Error> {
+        let limited = compiled.rules.iter().find(|rule| rule.limit.is_some());
+        match limited {
+            Some(CompiledRule { policy, id, .. }) if !self.rates() => {
+                let policy = compiled.policies.get(policy.index()).map_or_else(String::new, |policy| policy.name.clone());
+                Err(Error::NoRates { policy, rule: id.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the admin should know that this kernel cannot do, and what follows from it.
+    pub fn lacks(self) -> Option<&'static str> {
+        let Self { scattered_frames } = self;
+        (!scattered_frames).then_some(
+            "this kernel is older than Linux 5.18: rules with rate_limit are refused; and as it has no frames of several buffers, drivers \
+             refuse native XDP where the MTU is above about 3,500 bytes",
+        )
+    }
+}
