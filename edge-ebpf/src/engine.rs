@@ -265,8 +265,8 @@ fn uninspectable(
             let active = active(tables, observer)?;
             let could = |word: usize| device.word(tables, word) & tables.restricting(word) & active.map_or(u64::MAX, |active| active[word]);
             // A source route's destination is not where the packet ends, so it says nothing.
-            let remote_known =
-                !matches!(packet.family, Family::None) && !(matches!(reason, Reason::SourceRoute) && matches!(side, Side::Inside));
+            let next_stop_only = matches!(reason, Reason::SourceRoute) && matches!(side, Side::Inside);
+            let remote_known = !matches!(packet.family, Family::None) && !next_stop_only;
             let mut could_match = 0;
             for word in 0..MAX_WORDS {
                 if word >= tables.words() {
