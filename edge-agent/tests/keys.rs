@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, Log, LogFormat, SourceFiles, XdpChoice, keys::AGENT};
+use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, XdpChoice, keys::AGENT};
 use edge_agent::policy::keys::POLICY;
 use edge_agent::policy::model::{Action, Mode};
 use edge_agent::policy::problem::{Problems, Source};
@@ -77,8 +77,20 @@ fn the_complete_examples_have_every_key() {
 /// With the test above: a key that is described but not decoded leaves its default here.
 #[test]
 fn every_key_of_the_agent_is_decoded() {
-    let AgentConfig { interfaces, xdp, policies, metrics_listen, control_socket, log, pins, sources, always_allow, uninspectable } =
-        AgentConfig::read(Path::new(AGENT_FILE)).unwrap();
+    let AgentConfig {
+        interfaces,
+        xdp,
+        policies,
+        metrics_listen,
+        control_socket,
+        log,
+        pins,
+        state_directory,
+        sources,
+        source_limits,
+        always_allow,
+        uninspectable,
+    } = AgentConfig::read(Path::new(AGENT_FILE)).unwrap();
     let folder = Path::new("tests/data/complete");
     assert_eq!(interfaces, Interfaces { inside: vec!["lan0".into(), "lan1".into()], outside: vec!["wan0".into()] });
     assert_eq!(xdp, XdpChoice::NativeOrGeneric);
@@ -87,6 +99,9 @@ fn every_key_of_the_agent_is_decoded() {
     assert_eq!(control_socket, PathBuf::from("/run/other.sock"));
     assert_eq!(log, Log { format: LogFormat::Json, level: tracing::Level::DEBUG });
     assert_eq!(pins, PathBuf::from("/sys/fs/bpf/other"));
+    assert_eq!(state_directory, PathBuf::from("/var/lib/other"));
+    let max_age = Some(std::time::Duration::from_secs(30 * 86_400));
+    assert_eq!(source_limits, SourceLimits { max_shrink: "20%".parse().unwrap(), max_age });
     let expected = SourceFiles {
         vendors: vec![folder.join("oui.csv")],
         countries_v4: folder.join("geoip"),

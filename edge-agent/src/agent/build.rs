@@ -58,18 +58,18 @@ pub fn build(
     let stage = if loaded.problems().errors() > 0 { Stage::Load } else { Stage::Resolve };
     let result = resolve(loaded, &config.always_allow, own_addresses, sources)
         .map_err(|problems| BuildError { stage, problems: problems.to_string() })
-        .and_then(|resolution| finish(&config.sources, resolution));
+        .and_then(|resolution| finish(config, resolution));
     (watched, result)
 }
 
-fn finish(files: &SourceFiles, resolution: Resolution) -> Result<Built, BuildError> {
+fn finish(config: &AgentConfig, resolution: Resolution) -> Result<Built, BuildError> {
     let Resolution { resolved, tests: _, warnings, sources } = resolution;
     let compiled =
         compile(&resolved, Timestamp::now()).map_err(|error| BuildError { stage: Stage::Compile, problems: error.to_string() })?;
     let told = Told {
         policies: compiled.policies.iter().filter(|policy| !policy.built_in).map(policy_status).collect(),
         warnings: warnings.iter().filter(|problem| problem.severity == Severity::Warning).map(ToString::to_string).collect(),
-        sources: sources.into_iter().map(|source| source_status(files, source)).collect(),
+        sources: sources.into_iter().map(|source| source_status(config, source)).collect(),
     };
     Ok(Built { compiled, told })
 }
@@ -83,17 +83,20 @@ fn policy_status(policy: &PolicyInfo) -> PolicyStatus {
     PolicyStatus { name: name.clone(), title: title.clone(), severity: severity.clone(), mode, priority: *priority }
 }
 
-fn source_status(files: &SourceFiles, source: Provenance) -> SourceStatus {
-    let SourceFiles { vendors, countries_v4, countries_v6, services } = files;
-    let Provenance { path, entries, modified, .. } = source;
-    let name = match &path {
-        path if vendors.contains(path) => "vendors",
-        path if path == countries_v4 || path == countries_v6 => "countries",
-        path if path == services => "services",
-        _ => "prefix_list",
+fn source_status(config: &AgentConfig, source: Provenance) -> SourceStatus {
+    let SourceFiles { vendors, countries_v4, countries_v6, services } = &config.sources;
+    let Provenance { path, entries, modified, sha256, shrunk_to, .. } = source;
+    // Addresses change hands; the assignments of vendors and services are only added to.
+    let (name, ages) = match &path {
+        path if vendors.contains(path) => ("vendors", false),
+        path if path == countries_v4 || path == countries_v6 => ("countries", true),
+        path if path == services => ("services", false),
+        _ => ("prefix_list", true),
     };
     let modified = u64::try_from(modified).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-    SourceStatus { name: name.to_owned(), file: path, entries: entries as u64, modified }
+    let stale_from = modified.zip(config.source_limits.max_age.filter(|_| ages)).and_then(|(modified, age)| modified.checked_add(age));
+    let shrunk_to = shrunk_to.map(|entries| entries as u64);
+    SourceStatus { name: name.to_owned(), file: path, entries: entries as u64, modified, sha256, stale_from, shrunk_to }
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! Puts policies in force: the configured ones, or again those in force where an interface has come back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Agent;
 use super::build::{BuildError, Built, build};
 use super::settings::settings;
 use super::state::lock;
-use super::status::Stage;
+use super::status::{SourceStatus, Stage};
 use crate::config::AgentConfig;
 use crate::dataplane::error::Error;
 use crate::dataplane::interfaces::Interface;
 use crate::dataplane::{Dataplane, Swapped};
-use crate::sources::Sources;
+use crate::sources::guard::Shrink;
 use crate::telemetry::events::Names;
 use crate::telemetry::log::follow;
 
@@ -44,7 +44,12 @@ impl Agent {
     /// # Errors
     /// The problems as text: they are logged and in the status, and what was in force still is.
     pub(super) async fn load(&mut self, why: &str) -> Result<u32, String> {
-        let result = self.try_load().await;
+        self.load_with(why, Shrink::Hold).await
+    }
+
+    /// The same, with a word on data files that lost too much.
+    pub(super) async fn load_with(&mut self, why: &str, shrink: Shrink) -> Result<u32, String> {
+        let result = self.try_load(shrink).await;
         self.refused_load = match &result {
             Err(BuildError { stage: Stage::Swap, .. }) => Some(Attempt::now(self.interfaces.all().await.unwrap_or_default())),
             _ => None,
@@ -62,15 +67,13 @@ impl Agent {
         }
     }
 
-    async fn try_load(&mut self) -> Result<Swapped, BuildError> {
+    async fn try_load(&mut self, shrink: Shrink) -> Result<Swapped, BuildError> {
         // Taken even if the attempt fails, so that the next one is made when they change again and not every second.
         self.own_addresses = self.interfaces.own_addresses().await.map_err(swap_error)?;
         let config =
             AgentConfig::read(&self.config_file).map_err(|problems| BuildError { stage: Stage::Load, problems: problems.to_string() })?;
         let config = self.keep_fixed_settings(config);
-        if config.sources != self.config.sources {
-            self.sources = Sources::new(config.sources.clone());
-        }
+        self.sources.configure(&config.sources, config.source_limits.max_shrink, shrink);
         let (watched, built) = {
             let Self { config_file, sources, own_addresses, .. } = self;
             tokio::task::block_in_place(|| build(config_file, &config, sources, own_addresses))
@@ -86,9 +89,11 @@ impl Agent {
         for warning in &told.warnings {
             tracing::warn!("{warning}");
         }
+        warn_of(&told.sources);
         self.state.loaded(told);
         self.config = config;
         self.in_force = Some(compiled);
+        tokio::task::block_in_place(|| self.sources.note_used());
         if let Err(error) = self.settle().await {
             tracing::warn!(%error, "in force, but not looked at yet");
         }
@@ -97,9 +102,10 @@ impl Agent {
 
     /// What is opened once stays as it is until a restart.
     fn keep_fixed_settings(&self, new: AgentConfig) -> AgentConfig {
-        let AgentConfig { pins, metrics_listen, control_socket, log, .. } = &self.config;
+        let AgentConfig { pins, state_directory, metrics_listen, control_socket, log, .. } = &self.config;
         let fixed = [
             ("state.pins", *pins != new.pins),
+            ("state.directory", *state_directory != new.state_directory),
             ("metrics.listen", *metrics_listen != new.metrics_listen),
             ("control.socket", *control_socket != new.control_socket),
             ("log", *log != new.log),
@@ -107,7 +113,8 @@ impl Agent {
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(key, "changed in agent.yaml: takes effect when the agent is started again");
         }
-        AgentConfig { pins: pins.clone(), metrics_listen: *metrics_listen, control_socket: control_socket.clone(), log: *log, ..new }
+        let (pins, state_directory, control_socket) = (pins.clone(), state_directory.clone(), control_socket.clone());
+        AgentConfig { pins, state_directory, metrics_listen: *metrics_listen, control_socket, log: *log, ..new }
     }
 
     /// Looks how the programs hang on the interfaces, and tries again what the kernel refused and may take now.
@@ -171,6 +178,19 @@ fn names(dataplane: &Dataplane, interfaces: &[Interface]) -> Names {
     Names {
         rules: dataplane.rule_owners().map(|(slot, key)| (slot, key.clone())).collect(),
         interfaces: interfaces.iter().map(|interface| (interface.index, interface.name.clone())).collect(),
+    }
+}
+
+fn warn_of(sources: &[SourceStatus]) {
+    for source in sources {
+        let SourceStatus { name: _, file, entries, shrunk_to, .. } = source;
+        let file = file.display();
+        if let Some(now) = shrunk_to {
+            tracing::warn!(%file, now, before = entries, "lost too many entries and is not taken; if it is right: edge-agent reload --accept-shrink");
+        }
+        if source.is_stale(SystemTime::now()) {
+            tracing::warn!(%file, "older than `sources.max_age`: it names former owners of addresses");
+        }
     }
 }
 

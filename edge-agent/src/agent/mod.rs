@@ -27,6 +27,7 @@ use crate::dataplane::interfaces::Interfaces;
 use crate::policy::compile::Compiled;
 use crate::server::{control, http};
 use crate::sources::Sources;
+use crate::sources::guard::Guard;
 use crate::telemetry::events::{Names, ReportCounts, Reports};
 use crate::telemetry::heartbeat::Heartbeat;
 use crate::telemetry::history::{History, KEPT};
@@ -98,7 +99,7 @@ impl Agent {
             .inspect_err(|error| tracing::warn!(%error, "files are not watched for changes; after one, run `edge-agent reload`"))
             .ok();
         Ok(Self {
-            sources: Sources::new(config.sources.clone()),
+            sources: Sources::guarded(config.sources.clone(), Guard::open(&config.state_directory)),
             config_file,
             config,
             dataplane: Arc::new(Mutex::new(dataplane)),
@@ -168,7 +169,7 @@ impl Agent {
                     None => drop(self.load("SIGHUP").await),
                 },
                 Some(order) = self.orders.1.recv() => match order {
-                    Order::Reload(reply) => drop(reply.send(self.load("reload command").await)),
+                    Order::Reload { shrink, reply } => drop(reply.send(self.load_with("reload command", shrink).await)),
                     Order::Detach(reply) => break End::Detached(reply),
                 },
             }

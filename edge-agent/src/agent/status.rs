@@ -99,4 +99,16 @@ pub struct SourceStatus {
     pub entries: u64,
     /// The file's modification time, if the file system keeps one.
     pub modified: Option<SystemTime>,
+    /// Of the file as it is stored, in hexadecimal digits.
+    pub sha256: String,
+    /// From this moment on the file is too old.
+    pub stale_from: Option<SystemTime>,
+    /// Entries that the file has now, which are so few that all of the above is of its former content, which is in force.
+    pub shrunk_to: Option<u64>,
+}
+
+impl SourceStatus {
+    pub fn is_stale(&self, now: SystemTime) -> bool {
+        self.stale_from.is_some_and(|from| from <= now)
+    }
 }

@@ -13,13 +13,16 @@ pub struct Reload {
     /// One JSON object: `{"generation": …}` or `{"problems": …}`.
     #[arg(long)]
     json: bool,
+    /// Take data files as they are, also those that lost more of their entries than `sources.max_shrink`.
+    #[arg(long)]
+    accept_shrink: bool,
 }
 
 impl Reload {
     pub fn run(self, config: &Path) -> anyhow::Result<ExitCode> {
-        let Self { json } = self;
+        let Self { json, accept_shrink } = self;
         let mut out = std::io::stdout().lock();
-        match ask(&super::config_or_default(config).control_socket, Request::Reload)? {
+        match ask(&super::config_or_default(config).control_socket, Request::Reload { accept_shrink })? {
             Ok(generation) if json => writeln!(out, "{}", serde_json::json!({"generation": generation}))?,
             Ok(generation) => writeln!(out, "generation {generation} is in force")?,
             Err(problems) => {

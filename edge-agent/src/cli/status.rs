@@ -7,7 +7,9 @@ use clap::Args;
 use edge_agent::config::AgentConfig;
 use edge_agent::dataplane::interfaces::{Interface, Interfaces};
 use edge_agent::dataplane::readout::without_agent;
-use edge_agent::server::control::{AskError, Count, InterfaceReport, Request, RuleReport, StatusReport, UninspectableReport, ask};
+use edge_agent::server::control::{
+    AskError, Count, InterfaceReport, Request, RuleReport, SourceReport, StatusReport, UninspectableReport, ask,
+};
 use edge_agent::telemetry::events::Report;
 
 /// Show what is in force, where, and what it has counted
@@ -80,6 +82,7 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
         rules,
         uninspectable,
         warnings,
+        sources,
         last_failure,
     } = report;
     match (agent, enforcing) {
@@ -116,7 +119,24 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
     });
     table(out, ["policy", "rule", "action", "packets", "bytes"], rows)?;
     let rows = uninspectable.iter().map(|UninspectableReport { reason, verdict, count }| [reason.clone(), verdict.clone(), packets(count)]);
-    table(out, ["uninspectable", "verdict", "packets"], rows)
+    table(out, ["uninspectable", "verdict", "packets"], rows)?;
+    table(out, ["source", "file", "modified", "SHA-256", "entries", ""], sources.iter().map(source_row))
+}
+
+fn source_row(report: &SourceReport) -> [String; 6] {
+    let SourceReport { source, file, entries, modified, sha256, stale, shrunk_to } = report;
+    let date = modified.and_then(|seconds| jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok());
+    let date = date.map_or_else(String::new, |at| at.strftime("%Y-%m-%d").to_string());
+    let mut notes = Vec::new();
+    if let Some(now) = shrunk_to {
+        notes.push(format!("has {now} now, which is not taken: `edge-agent reload --accept-shrink` if it is right"));
+    }
+    if *stale {
+        notes.push("too old".to_owned());
+    }
+    // As many digits as tell files apart; --json has all.
+    let digest = sha256.get(..12).unwrap_or(sha256).to_owned();
+    [source.clone(), file.display().to_string(), date, digest, entries.to_string(), notes.join("; ")]
 }
 
 fn packets(count: &Count) -> String {
@@ -170,6 +190,15 @@ mod tests {
             }],
             uninspectable: vec![],
             warnings: vec![],
+            sources: vec![SourceReport {
+                source: "countries".to_owned(),
+                file: "/data/geoip".into(),
+                entries: 385_000,
+                modified: Some(1_767_225_600),
+                sha256: "0123456789abcdef".repeat(4),
+                stale: false,
+                shrunk_to: None,
+            }],
             last_failure: None,
         };
         change(&mut report);
@@ -184,6 +213,14 @@ mod tests {
         assert!(text(|report| report.ready = false).starts_with("enforcing generation 7, which is not what is configured"));
         assert!(text(|report| report.agent = false).starts_with("enforcing without an agent, generation 7\n"));
         assert!(text(|report| (report.agent, report.enforcing) = (false, false)).starts_with("nothing is enforced"));
+    }
+
+    #[test]
+    fn data_files_are_told_of_with_what_is_wrong_with_them() {
+        let plain = text(|_| ());
+        assert!(plain.ends_with("\ncountries  /data/geoip  2026-01-01  0123456789ab  385000\n"), "{plain}");
+        let held = text(|report| (report.sources[0].stale, report.sources[0].shrunk_to) = (true, Some(7)));
+        assert!(held.contains("385000   has 7 now, which is not taken") && held.ends_with("; too old\n"), "{held}");
     }
 
     #[test]

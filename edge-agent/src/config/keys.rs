@@ -68,7 +68,10 @@ static LOG: Object = Object {
 
 static STATE: Object = Object {
     name: "state",
-    keys: &[Key::optional("pins", &FILE, "folder in a BPF file system; /sys/fs/bpf/edge if absent")],
+    keys: &[
+        Key::optional("pins", &FILE, "folder in a BPF file system; /sys/fs/bpf/edge if absent"),
+        Key::optional("directory", &FILE, "what data files were when they were last used; /var/lib/edge if absent"),
+    ],
     choice: false,
     later: &[],
 };
@@ -79,6 +82,8 @@ static SOURCES: Object = Object {
         Key::optional("vendors", &Shape::List(1, &FILE), "assignments of the IEEE registry as CSV; those of Debian's ieee-data if absent"),
         Key::optional("countries", &Shape::Object(&COUNTRIES), "country of each address; those of Debian's tor-geoipdb if absent"),
         Key::optional("services", &FILE, "names of services, as in services(5); /etc/services if absent"),
+        Key::optional("max_shrink", &SHARE, "a file that lost more of its entries since it was last used is not taken; 50% if absent"),
+        Key::optional("max_age", &AGE, "a file of addresses that is older is warned of, or `never`; 400d if absent"),
     ],
     choice: false,
     later: &["asns"],
@@ -124,6 +129,8 @@ static VERDICT: Shape = Shape::Word(&["pass", "drop", "drop_if_rule_could_match"
 static FILE: Shape = text("a path", "/etc/edge/policies");
 static INTERFACE: Shape = text("an interface's name", "eth0");
 static SOCKET_ADDRESS: Shape = text("an address and port", "127.0.0.1:9650");
+static SHARE: Shape = text("a share", "50%");
+static AGE: Shape = text("a number of days", "400d");
 
 const fn text(what: &'static str, example: &'static str) -> Shape {
     Shape::Text(Text { what, pattern: "", example })

@@ -3,6 +3,7 @@
 //! Paths in it are relative to the file, unless absolute.
 
 pub mod keys;
+mod limits;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::sync::Arc;
 
 use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason};
 
+use self::limits::Days;
+pub use self::limits::{Share, SourceLimits};
 use crate::policy::address::AddressRange;
 use crate::policy::mac::MacPrefix;
 use crate::policy::problem::{Fault, Place, Problems, Source};
@@ -31,7 +34,10 @@ pub struct AgentConfig {
     pub log: Log,
     /// Folder of the pins, in a BPF file system.
     pub pins: PathBuf,
+    /// Folder of what else outlives the agent.
+    pub state_directory: PathBuf,
     pub sources: SourceFiles,
+    pub source_limits: SourceLimits,
     pub always_allow: AlwaysAllow,
     /// Indexed by [`Reason`].
     pub uninspectable: [OnUninspectable; Reason::ALL.len()],
@@ -100,7 +106,9 @@ impl Default for AgentConfig {
             control_socket: "/run/edge/agent.sock".into(),
             log: Log { format: LogFormat::Text, level: tracing::Level::INFO },
             pins: "/sys/fs/bpf/edge".into(),
+            state_directory: "/var/lib/edge".into(),
             sources: SourceFiles::default(),
+            source_limits: SourceLimits::default(),
             always_allow: AlwaysAllow::default(),
             uninspectable: [OnUninspectable::DropIfRuleCouldMatch; Reason::ALL.len()],
         }
@@ -167,8 +175,20 @@ impl AgentConfig {
     fn decode(root: &Node, problems: &mut Problems) -> Self {
         let at = Decoder { root };
         let mut config = Self::default();
-        let Self { interfaces, xdp, policies, metrics_listen, control_socket, log, pins, sources, always_allow, uninspectable } =
-            &mut config;
+        let Self {
+            interfaces,
+            xdp,
+            policies,
+            metrics_listen,
+            control_socket,
+            log,
+            pins,
+            state_directory,
+            sources,
+            source_limits,
+            always_allow,
+            uninspectable,
+        } = &mut config;
         *interfaces = decode_interfaces(&at, problems);
         match at.text("xdp.mode") {
             Some("generic") => *xdp = XdpChoice::Generic,
@@ -178,6 +198,7 @@ impl AgentConfig {
         at.path("policies", policies);
         at.path("control.socket", control_socket);
         at.path("state.pins", pins);
+        at.path("state.directory", state_directory);
         if let Some(node) = at.node("metrics.listen")
             && let Some(text) = node.text()
         {
@@ -202,6 +223,15 @@ impl AgentConfig {
         at.path("sources.countries.ipv4", countries_v4);
         at.path("sources.countries.ipv6", countries_v6);
         at.path("sources.services", services);
+        let SourceLimits { max_shrink, max_age } = source_limits;
+        if let Some(share) = at.node("sources.max_shrink").and_then(|node| parsed(node, problems)) {
+            *max_shrink = share.value;
+        }
+        match at.node("sources.max_age") {
+            Some(node) if node.text() == Some("never") => *max_age = None,
+            Some(node) => *max_age = parsed::<Days>(node, problems).map(|days| days.value.duration()),
+            None => {}
+        }
         *always_allow = AlwaysAllow {
             prefixes: allowed(at.node("always_allow.prefixes"), problems),
             services: allowed(at.node("always_allow.services"), problems),

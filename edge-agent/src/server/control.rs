@@ -14,12 +14,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::status::StatusSource;
+use crate::sources::guard::Shrink;
 use crate::telemetry::history::History;
 
 mod client;
 mod report;
 pub use client::{AskError, ask};
-pub use report::{Count, InterfaceReport, RuleReport, StatusReport, UninspectableReport};
+pub use report::{Count, InterfaceReport, RuleReport, SourceReport, StatusReport, UninspectableReport};
 
 /// Bytes of a request; more than any has.
 const MAX_REQUEST: u64 = 4096;
@@ -33,7 +34,11 @@ pub enum Request {
     /// Answered by up to this many [`Report`](crate::telemetry::events::Report)s, the newest last.
     Recent { count: usize },
     /// Answered once the configured policies are in force, by the generation's number, or why they are not.
-    Reload,
+    Reload {
+        /// Also with data files that lost too many entries since they were last used.
+        #[serde(default)]
+        accept_shrink: bool,
+    },
     /// Stops enforcing, removes every pin, and ends the agent; answered by the names of the links there were.
     Detach,
 }
@@ -48,7 +53,7 @@ pub enum Answer {
 /// A request that the agent's loop has to carry out.
 #[derive(Debug)]
 pub enum Order {
-    Reload(oneshot::Sender<Result<u32, String>>),
+    Reload { shrink: Shrink, reply: oneshot::Sender<Result<u32, String>> },
     Detach(oneshot::Sender<Result<Vec<String>, String>>),
 }
 
@@ -130,7 +135,10 @@ async fn carry_out(request: Request, status: &StatusSource, history: &History, o
             }
         }
         Request::Recent { count } => answer(Ok::<_, String>(history.newest(count))),
-        Request::Reload => order(orders, Order::Reload).await,
+        Request::Reload { accept_shrink } => {
+            let shrink = if accept_shrink { Shrink::Accept } else { Shrink::Hold };
+            order(orders, |reply| Order::Reload { shrink, reply }).await
+        }
         Request::Detach => order(orders, Order::Detach).await,
     }
 }
@@ -159,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_request_is_one_word_and_an_answer_one_of_two() {
-        assert_eq!(serde_json::to_string(&Request::Reload).expect("JSON"), r#"{"command":"reload"}"#);
+        let reload = serde_json::from_str::<Request>(r#"{"command":"reload"}"#).expect("a request");
+        assert_eq!(reload, Request::Reload { accept_shrink: false });
         assert!(serde_json::from_str::<Request>(r#"{"command":"format-disk"}"#).is_err());
         assert_eq!(serde_json::to_string(&Answer::Error("no".into())).expect("JSON"), r#"{"error":"no"}"#);
     }
@@ -177,11 +186,11 @@ mod tests {
         let server = tokio::spawn(serve(listener, status, Arc::new(History::new(1)), orders));
         let asking = path.clone();
         let asked = tokio::task::spawn_blocking(move || {
-            let reload = ask(&asking, Request::Reload).expect("an agent");
+            let reload = ask(&asking, Request::Reload { accept_shrink: true }).expect("an agent");
             (reload, ask(&asking, Request::Status).expect("an agent"))
         });
         match received.recv().await {
-            Some(Order::Reload(reply)) => reply.send(Ok(7)).expect("somebody waits"),
+            Some(Order::Reload { shrink: Shrink::Accept, reply }) => reply.send(Ok(7)).expect("somebody waits"),
             other => panic!("{other:?}"),
         }
         let (reload, status) = asked.await.expect("no panic");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
 
 /// A data file is not usable. `way_out` names the package or the key to set.
 #[derive(thiserror::Error, Debug)]
@@ -15,6 +16,8 @@ pub enum SourceError {
     Read { what: &'static str, path: PathBuf, way_out: &'static str, source: io::Error },
     #[error("{}:{line}: this is not {expected}", path.display())]
     Format { path: PathBuf, line: usize, expected: &'static str, way_out: &'static str },
+    #[error("{} has {found} entries, and had {before} when it was last used", path.display())]
+    Shrunk { path: PathBuf, found: usize, before: usize },
 }
 
 impl SourceError {
@@ -22,6 +25,7 @@ impl SourceError {
     pub fn way_out(&self) -> &'static str {
         match self {
             Self::Read { way_out, .. } | Self::Format { way_out, .. } => way_out,
+            Self::Shrunk { .. } => "restore the file, or run `edge-agent reload --accept-shrink` if it is right",
         }
     }
 }
@@ -34,13 +38,17 @@ pub struct Provenance {
     pub entries: usize,
     /// Last modification, in seconds since 1970; negative before.
     pub modified: i64,
+    /// SHA-256 of the file as it is stored, in hexadecimal digits.
+    pub sha256: String,
+    /// All of the above is of the content that the file had when it was last used: it lost too much since, and has so many entries now.
+    pub shrunk_to: Option<usize>,
     #[serde(skip)]
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
 }
 
 /// What changes when a file is written or replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stamp {
+pub(super) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -60,8 +68,11 @@ pub struct Cached<T> {
 }
 
 impl<T> Cached<T> {
+    /// Whether reading again would give the same. A file whose content was not taken is asked for it each time.
     pub fn is_current(&self) -> bool {
-        self.files.iter().all(|file| std::fs::metadata(&file.path).is_ok_and(|metadata| Stamp::of(&metadata) == file.stamp))
+        self.files
+            .iter()
+            .all(|file| file.shrunk_to.is_none() && std::fs::metadata(&file.path).is_ok_and(|metadata| Stamp::of(&metadata) == file.stamp))
     }
 }
 
@@ -79,11 +90,22 @@ fn contents(path: &Path) -> io::Result<(Vec<u8>, Provenance)> {
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
+    let sha256 = hexadecimal(&Sha256::digest(&bytes));
     // RFC 1952 section 2.3.1
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
         MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?;
         bytes = plain;
     }
-    Ok((bytes, Provenance { path: path.to_owned(), entries: 0, modified: metadata.mtime(), stamp: Stamp::of(&metadata) }))
+    let stamp = Stamp::of(&metadata);
+    Ok((bytes, Provenance { path: path.to_owned(), entries: 0, modified: metadata.mtime(), sha256, shrunk_to: None, stamp }))
+}
+
+/// A file's bytes as they are stored, if they still have this hash.
+pub(super) fn stored(path: &Path, sha256: &str) -> Option<Vec<u8>> {
+    std::fs::read(path).ok().filter(|bytes| hexadecimal(&Sha256::digest(bytes)) == sha256)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,9 +2,11 @@
 
 pub mod country;
 pub mod file;
+pub mod guard;
 pub mod oui;
 pub mod prefix_list;
 pub mod services;
+mod store;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,16 +14,18 @@ use std::sync::Arc;
 
 use country::Countries;
 use file::{Cached, Provenance, SourceError};
+use guard::{Guard, Shrink};
 use oui::Registry;
 use services::ServiceNames;
 
-use crate::config::SourceFiles;
+use crate::config::{Share, SourceFiles};
 use crate::policy::model::AddressSet;
 use crate::policy::problem::Problems;
 
 /// All data files of one agent.
 pub struct Sources {
     files: SourceFiles,
+    guard: Guard,
     registry: Vec<Cached<Registry>>,
     countries: Option<Cached<Countries>>,
     services: Option<Cached<ServiceNames>>,
@@ -31,12 +35,31 @@ pub struct Sources {
 impl Sources {
     /// Reads nothing yet.
     pub fn new(files: SourceFiles) -> Self {
-        Self { files, registry: Vec::new(), countries: None, services: None, lists: HashMap::new() }
+        Self::guarded(files, Guard::default())
     }
 
-    /// Forgets the files that have changed since they were read.
+    /// The same, but a file that lost too much since it was last used is not taken.
+    pub fn guarded(files: SourceFiles, guard: Guard) -> Self {
+        Self { files, guard, registry: Vec::new(), countries: None, services: None, lists: HashMap::new() }
+    }
+
+    /// What holds from the next file on that is read.
+    pub fn configure(&mut self, files: &SourceFiles, max_shrink: Share, shrink: Shrink) {
+        self.guard.configure(max_shrink, shrink);
+        if self.files != *files {
+            *self = Self::guarded(files.clone(), std::mem::take(&mut self.guard));
+        }
+    }
+
+    /// Notes that what was read is in force: it is what a later content of the same file is judged by.
+    pub fn note_used(&mut self) {
+        let files = self.provenance();
+        self.guard.note_used(&files);
+    }
+
+    /// Forgets the files that have changed since they were read, and those whose content was not taken.
     pub fn refresh(&mut self) {
-        let Self { files: _, registry, countries, services, lists } = self;
+        let Self { files: _, guard: _, registry, countries, services, lists } = self;
         if !registry.iter().all(Cached::is_current) {
             registry.clear();
         }
@@ -48,7 +71,8 @@ impl Sources {
     /// The IEEE registry, one part for each file.
     pub fn registry(&mut self) -> Result<&[Cached<Registry>], SourceError> {
         if self.registry.is_empty() {
-            self.registry = self.files.vendors.iter().map(|path| oui::read(path)).collect::<Result<_, _>>()?;
+            let Self { files, guard, .. } = self;
+            self.registry = files.vendors.iter().map(|path| guard.read(|at| oui::read(at.of(path)))).collect::<Result<_, _>>()?;
         }
         Ok(&self.registry)
     }
@@ -56,7 +80,10 @@ impl Sources {
     pub fn countries(&mut self) -> Result<&mut Countries, SourceError> {
         let cached = match self.countries.take() {
             Some(cached) => cached,
-            None => country::read(&self.files.countries_v4, &self.files.countries_v6)?,
+            None => {
+                let SourceFiles { countries_v4, countries_v6, .. } = &self.files;
+                self.guard.read(|at| country::read(at.of(countries_v4), at.of(countries_v6)))?
+            }
         };
         Ok(&mut self.countries.insert(cached).value)
     }
@@ -64,7 +91,7 @@ impl Sources {
     pub fn services(&mut self) -> Result<&ServiceNames, SourceError> {
         let cached = match self.services.take() {
             Some(cached) => cached,
-            None => services::read(&self.files.services)?,
+            None => self.guard.read(|at| services::read(at.of(&self.files.services)))?,
         };
         Ok(&self.services.insert(cached).value)
     }
@@ -75,7 +102,7 @@ impl Sources {
             return Ok(cached.value.clone());
         }
         let before = problems.errors();
-        let cached = prefix_list::read(path, problems)?;
+        let cached = self.guard.read(|at| prefix_list::read(at.of(path), problems))?;
         let set = cached.value.clone();
         // A list with problems is read again, so that they are reported again.
         if problems.errors() == before {
@@ -86,7 +113,7 @@ impl Sources {
 
     /// What was read, and of when it is.
     pub fn provenance(&self) -> Vec<Provenance> {
-        let Self { files: _, registry, countries, services, lists } = self;
+        let Self { files: _, guard: _, registry, countries, services, lists } = self;
         let mut all: Vec<Provenance> = Vec::new();
         all.extend(registry.iter().flat_map(|cached| cached.files.iter().cloned()));
         all.extend(countries.iter().flat_map(|cached| cached.files.iter().cloned()));

@@ -88,19 +88,8 @@ fn families(status: &Status, reports: &ReportCounts, scrape_failures: u64) -> Ve
         Family::gauge("edge_policy_warnings", "Warnings about the policies in force; `edge-agent check` prints them.")
             .with(&[], whole(warnings.len() as u64)),
         Family::gauge("edge_policy_info", "A policy in force.").with_each(policies, policy_info),
-        Family::gauge("edge_source_entries", "Entries of a data file that the policies in force were resolved with.").with_each(
-            sources,
-            |SourceStatus { name, file, entries, .. }, family| {
-                family.add(&[("file", &file.to_string_lossy()), ("source", name)], whole(*entries));
-            },
-        ),
-        Family::gauge("edge_source_modified_timestamp_seconds", "When a data file was last changed, in seconds since the epoch.")
-            .with_each(sources, |SourceStatus { name, file, modified, .. }, family| {
-                if let Some(at) = modified {
-                    family.add(&[("file", &file.to_string_lossy()), ("source", name)], seconds(*at));
-                }
-            }),
     ];
+    all.extend(of_sources(sources));
     all.extend(from_kernel(snapshot));
     all.extend([
         Family::counter("edge_reports_total", "Reports of matched rules and of uninspectable packets that the agent has read.")
@@ -110,6 +99,44 @@ fn families(status: &Status, reports: &ReportCounts, scrape_failures: u64) -> Ve
             .with(&[], whole(scrape_failures)),
     ]);
     all.into_iter().filter_map(Family::finish).collect()
+}
+
+fn of_sources(sources: &[SourceStatus]) -> [Family; 5] {
+    fn each(family: Family, sources: &[SourceStatus], value: impl Fn(&SourceStatus) -> Option<f64>) -> Family {
+        family.with_each(sources, |source, family| {
+            if let Some(value) = value(source) {
+                family.add(&[("file", &source.file.to_string_lossy()), ("source", &source.name)], value);
+            }
+        })
+    }
+    [
+        Family::gauge("edge_source_info", "A data file that the policies in force were resolved with, by its content.").with_each(
+            sources,
+            |SourceStatus { name, file, sha256, .. }, family| {
+                family.add(&[("file", &file.to_string_lossy()), ("sha256", sha256), ("source", name)], 1.0);
+            },
+        ),
+        each(
+            Family::gauge("edge_source_entries", "Entries of a data file that the policies in force were resolved with."),
+            sources,
+            |source| Some(whole(source.entries)),
+        ),
+        each(
+            Family::gauge("edge_source_modified_timestamp_seconds", "When a data file was last changed, in seconds since the epoch."),
+            sources,
+            |source| source.modified.map(seconds),
+        ),
+        each(
+            Family::gauge("edge_source_stale_timestamp_seconds", "From when on a data file is too old, in seconds since the epoch."),
+            sources,
+            |source| source.stale_from.map(seconds),
+        ),
+        each(
+            Family::gauge("edge_source_shrunk", "1 if a data file lost too many entries, so that its former content is in force."),
+            sources,
+            |source| Some(flag(source.shrunk_to.is_some())),
+        ),
+    ]
 }
 
 fn from_kernel(snapshot: &Snapshot) -> [Family; 11] {

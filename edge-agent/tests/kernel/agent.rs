@@ -14,6 +14,7 @@ use edge_ebpf::abi::{OnUninspectable, Reason};
 use crate::namespace::{Namespace, ip, privileged};
 use crate::policies::all;
 
+const HEAD: &str = "apiVersion: edge/v1\nkind: Policy\nmetadata: {name: p, title: t}\nspec:\n";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An agent in a namespace with one inside interface, `lan`. Killed when dropped; what it enforces goes with the namespace.
@@ -30,7 +31,8 @@ impl<'a> Agent<'a> {
         fs::create_dir(this.path("policies")).expect("a folder");
         // Port 0: metrics are nobody's matter here.
         let config = format!(
-            "interfaces: {{inside: [lan]}}\npolicies: policies\nmetrics: {{listen: 127.0.0.1:0}}\ncontrol: {{socket: agent.sock}}\nstate: {{pins: {}}}\n",
+            "interfaces: {{inside: [lan]}}\npolicies: policies\nmetrics: {{listen: 127.0.0.1:0}}\ncontrol: {{socket: agent.sock}}\nstate: {{pins: {}, directory: state}}\n\
+             sources: {{max_age: 400d}}\n",
             namespace.pins().root().display()
         );
         fs::write(this.path("agent.yaml"), config).expect("a file");
@@ -44,11 +46,23 @@ impl<'a> Agent<'a> {
 
     /// One policy with one rule, for everything.
     fn policy(&self, action: &str) {
-        let text = format!(
-            "apiVersion: edge/v1\nkind: Policy\nmetadata: {{name: p, title: t}}\nspec:\n  rules: [{{id: r, from: all, action: {action}}}]\n"
-        );
+        self.replace("policies/p.yaml", &format!("{HEAD}  rules: [{{id: r, from: all, action: {action}}}]\n"));
+    }
+
+    /// One that drops what goes to a list of so many addresses.
+    fn list_policy(&self, addresses: u8) {
+        self.list(addresses);
+        let to = "  destinations: {listed: {prefix_lists: [../list.txt]}}\n";
+        self.replace("policies/p.yaml", &format!("{HEAD}{to}  rules: [{{id: r, from: all, to: [listed], action: drop}}]\n"));
+    }
+
+    fn list(&self, addresses: u8) {
+        self.replace("list.txt", &(0..addresses).map(|number| format!("192.0.2.{}\n", 2 * number)).collect::<String>());
+    }
+
+    fn replace(&self, name: &str, text: &str) {
         fs::write(self.path("next"), text).expect("a file");
-        fs::rename(self.path("next"), self.path("policies/p.yaml")).expect("renamed");
+        fs::rename(self.path("next"), self.path(name)).expect("renamed");
     }
 
     fn command(&self, command: &str) -> Command {
@@ -138,6 +152,74 @@ fn files_that_change_are_put_in_force_and_broken_ones_are_told_of() {
     agent.policy("reject");
     let mended = agent.until("ready again", |report| report.ready);
     assert_eq!((action(&mended), mended.last_failure.as_ref()), (Some("reject"), None));
+}
+
+/// (entries in force, entries of a file that was not taken) of the list.
+fn list(report: &StatusReport) -> Option<(u64, Option<u64>)> {
+    report.sources.iter().find(|source| source.source == "prefix_list").map(|source| (source.entries, source.shrunk_to))
+}
+
+#[test]
+fn a_list_that_changes_is_put_in_force_and_one_that_lost_too_much_is_not() {
+    if !privileged("a_list_that_changes_is_put_in_force") {
+        return;
+    }
+    let namespace = Namespace::enter();
+    namespace.veth("lan", "device");
+    let mut agent = Agent::configured(&namespace);
+    agent.list_policy(20);
+    agent.start();
+    let first = agent.until("ready", |report| report.ready);
+    assert_eq!(list(&first), Some((20, None)));
+
+    agent.list(12);
+    let second = agent.until("told of a list that lost 40 %", |report| list(report) == Some((12, None)));
+    assert!(second.generation > first.generation);
+    let hash =
+        |report: &StatusReport| report.sources.iter().find(|source| source.source == "prefix_list").map(|source| source.sha256.clone());
+    assert!(hash(&first).is_some_and(|hash| hash.len() == 64) && hash(&first) != hash(&second));
+
+    agent.list(5);
+    let held = agent.until("told that the list shrank", |report| list(report).is_some_and(|(_, shrunk)| shrunk.is_some()));
+    assert_eq!((list(&held), hash(&held), held.ready, held.last_failure.as_ref()), (Some((12, Some(5))), hash(&second), true, None));
+    assert!(agent.log().contains("lost too many entries and is not taken"), "{}", agent.log());
+    assert!(String::from_utf8_lossy(&agent.run("status").stdout).contains("has 5 now, which is not taken"));
+
+    agent.kill();
+    agent.start();
+    let restarted = agent.until("ready", |report| report.agent && report.ready);
+    assert_eq!(list(&restarted), Some((12, Some(5))), "another process remembers");
+    let plain = agent.run("reload");
+    assert!(plain.status.success());
+    assert_eq!(agent.status().as_ref().and_then(list), Some((12, Some(5))), "a reload says nothing about the list");
+    let accepted = agent.command("reload").arg("--accept-shrink").output().expect("the agent's binary");
+    assert!(accepted.status.success(), "{}", String::from_utf8_lossy(&accepted.stderr));
+    assert_eq!(agent.status().as_ref().and_then(list), Some((5, None)));
+}
+
+#[test]
+fn a_share_that_is_configured_otherwise_takes_what_was_held_and_an_old_list_is_told_of() {
+    if !privileged("a_share_that_is_configured_otherwise") {
+        return;
+    }
+    let namespace = Namespace::enter();
+    namespace.veth("lan", "device");
+    let mut agent = Agent::configured(&namespace);
+    agent.list_policy(20);
+    agent.start();
+    agent.until("ready", |report| report.ready);
+    agent.list(5);
+    agent.until("told that the list shrank", |report| list(report) == Some((20, Some(5))));
+    let config = fs::read_to_string(agent.path("agent.yaml")).expect("a file");
+    agent.replace("agent.yaml", &config.replace("sources: {max_age: 400d}", "sources: {max_age: 10d, max_shrink: 90%}"));
+    let taken = agent.until("reloaded", |report| list(report) == Some((5, None)));
+    assert!(taken.sources.iter().all(|source| !source.stale), "{:?}", taken.sources);
+
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(11 * 86_400);
+    let file = fs::File::options().write(true).open(agent.path("list.txt")).expect("a file");
+    file.set_modified(long_ago).expect("its owner may");
+    let old = agent.until("told that the list is old", |report| report.sources.iter().any(|source| source.stale));
+    assert_eq!(list(&old), Some((5, None)), "it is in force all the same");
 }
 
 #[test]

@@ -48,11 +48,13 @@ impl Settings {
         let Self { name, metrics, policies, inside, outside, more } = self;
         let (inside, outside) = (inside.join(", "), outside.join(", "));
         let (policies, socket, pins) = (policies.display(), lab.directory.path().join(format!("{name}.sock")), self.pins(lab));
+        let state = lab.directory.path().join(format!("{name}-state"));
         let yaml = format!(
             "interfaces: {{inside: [{inside}], outside: [{outside}]}}\npolicies: {policies}\nmetrics: {{listen: {metrics}}}\n\
-             control: {{socket: {}}}\nstate: {{pins: {}}}\n{more}",
+             control: {{socket: {}}}\nstate: {{pins: {}, directory: {}}}\n{more}",
             socket.display(),
-            pins.display()
+            pins.display(),
+            state.display()
         );
         lab.directory.write(&format!("{name}.yaml"), &yaml)
     }

@@ -32,6 +32,7 @@ fn the_unit_starts_the_agent_before_the_network_with_three_capabilities() -> Res
     let capabilities = u64::from_str_radix(said("capabilities"), 16).context("capabilities")?;
     ensure!(capabilities == CAP_NET_ADMIN | CAP_PERFMON | CAP_BPF, "other capabilities: {context}");
     ensure!(said("seccomp") == "2", "system calls are not filtered: {context}");
+    ensure!(said("state") == "/usr/share/tor/geoip6", "the state directory is not written to: {context}");
     ensure!(said("reloaded").contains("\"generation\":2"), "no reload: {context}");
     ensure!(said("attached_without_agent") == "yes", "the filter went with the agent: {context}");
     ensure!(said("restarted").contains("\"ready\":true"), "no restart after a kill: {context}");

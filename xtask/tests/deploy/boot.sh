@@ -24,7 +24,7 @@ for name in lan0 wan0; do
 done
 
 # Nothing of this machine's is started: only what is below.
-rm -rf "$root"/etc/systemd/system/* "$root/etc/edge"
+rm -rf "$root"/etc/systemd/system/* "$root/etc/edge" "$root/var/lib/edge"
 mkdir -p "$root/etc/edge"
 cp -r "$workspace/policies" "$root/etc/edge/policies"
 printf 'interfaces: {inside: [lan0], outside: [wan0]}\n' >"$root/etc/edge/agent.yaml"
@@ -62,6 +62,7 @@ attached() { ip link show lan0 | grep -q xdp && echo yes || echo no; }
 echo "service=$(systemctl show --property=Result,ExecMainCode,ExecMainStatus edge-agent | tr "\n" " ")"
 echo "before_network=$(ready)"
 echo "capabilities=$(sed -n 's/^CapEff:\t//p' /proc/$(pid)/status)"
+echo "state=$(grep -o /usr/share/tor/geoip6 /var/lib/edge/sources.json | head -n 1)"
 echo "seccomp=$(sed -n 's/^Seccomp:\t//p' /proc/$(pid)/status)"
 systemctl reload edge-agent && sleep 2
 echo "reloaded=$(ready)"

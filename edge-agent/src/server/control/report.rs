@@ -1,12 +1,13 @@
 //! The status as the control socket tells it, and `edge-agent status --json` prints it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use edge_ebpf::abi::{Counter, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::agent::status::{Failure, PolicyStatus, Status};
+use crate::agent::status::{Failure, PolicyStatus, SourceStatus, Status};
 use crate::dataplane::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot};
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub struct StatusReport {
     pub rules: Vec<RuleReport>,
     pub uninspectable: Vec<UninspectableReport>,
     pub warnings: Vec<String>,
+    /// The data files that the policies in force were resolved with.
+    pub sources: Vec<SourceReport>,
     /// Why the last attempt to load changed nothing.
     pub last_failure: Option<String>,
 }
@@ -50,6 +53,21 @@ pub struct RuleReport {
     pub active: bool,
     #[serde(flatten)]
     pub count: Count,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// What it says: `vendors`, `countries`, `services` or `prefix_list`.
+    pub source: String,
+    pub file: PathBuf,
+    pub entries: u64,
+    /// Seconds since the epoch.
+    pub modified: Option<u64>,
+    pub sha256: String,
+    /// Older than `sources.max_age`.
+    pub stale: bool,
+    /// Entries that the file has now: too few, so that its former content, which the rest tells of, is in force.
+    pub shrunk_to: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,7 +101,7 @@ impl From<&Status> for StatusReport {
             ready,
             policies,
             warnings,
-            sources: _,
+            sources,
             load_failures: _,
             last_failure,
             snapshot,
@@ -96,6 +114,7 @@ impl From<&Status> for StatusReport {
             loaded_at: loaded_at.and_then(seconds),
             policies: policies.iter().map(|PolicyStatus { name, .. }| name.clone()).collect(),
             warnings: warnings.clone(),
+            sources: sources.iter().map(|source| SourceReport::at(source, SystemTime::now())).collect(),
             last_failure: last_failure.as_ref().map(|Failure { problems, .. }| problems.clone()),
             ..Self::without_agent(snapshot)
         }
@@ -126,7 +145,23 @@ impl StatusReport {
                 })
                 .collect(),
             warnings: Vec::new(),
+            sources: Vec::new(),
             last_failure: None,
+        }
+    }
+}
+
+impl SourceReport {
+    fn at(source: &SourceStatus, now: SystemTime) -> Self {
+        let SourceStatus { name, file, entries, modified, sha256, stale_from: _, shrunk_to } = source;
+        Self {
+            source: name.clone(),
+            file: file.clone(),
+            entries: *entries,
+            modified: modified.and_then(seconds),
+            sha256: sha256.clone(),
+            stale: source.is_stale(now),
+            shrunk_to: *shrunk_to,
         }
     }
 }

@@ -52,7 +52,10 @@ edge_rule_packets_total{action="drop",policy="iaf-xiaomi",rule="no-reporting"} 2
 edge_rule_packets_total{action="would_drop",policy="gone",rule="old"} 4294967296
 edge_scrape_failures_total 0
 edge_source_entries{file="/usr/share/tor/geoip",source="countries"} 385000
+edge_source_info{file="/usr/share/tor/geoip",sha256="00ff",source="countries"} 1
 edge_source_modified_timestamp_seconds{file="/usr/share/tor/geoip",source="countries"} 3
+edge_source_shrunk{file="/usr/share/tor/geoip",source="countries"} 0
+edge_source_stale_timestamp_seconds{file="/usr/share/tor/geoip",source="countries"} 5
 edge_table_capacity{table="rules"} 1024
 edge_table_entries{table="rules"} 2
 edge_uninspectable_bytes_total{reason="truncated",verdict="drop"} 500
@@ -71,6 +74,17 @@ fn a_detached_interface_enforces_in_no_mode() {
     });
     assert!(text.contains("edge_interface_enforcing{interface=\"lan0\",role=\"inside\"} 0\n"));
     assert!(text.contains("edge_interface_xdp_mode{interface=\"lan0\",mode=\"native\",role=\"inside\"} 0\n"));
+}
+
+#[test]
+fn a_file_that_is_not_taken_is_told_of_and_one_that_never_ages_has_no_such_time() {
+    let text = text(|| {
+        let mut status = sample::status();
+        (status.sources[0].shrunk_to, status.sources[0].stale_from) = (Some(7), None);
+        Ok(status)
+    });
+    assert!(text.contains("\nedge_source_shrunk{file=\"/usr/share/tor/geoip\",source=\"countries\"} 1\n"));
+    assert!(!text.contains("edge_source_stale_timestamp_seconds"));
 }
 
 #[test]
