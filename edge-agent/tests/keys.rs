@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, XdpChoice, keys::AGENT};
 use edge_agent::policy::keys::POLICY;
-use edge_agent::policy::model::{Action, Mode};
+use edge_agent::policy::model::{Action, Direction, Mode, RateLimit, RateUnit, Schedule};
 use edge_agent::policy::problem::{Problems, Source};
 use edge_agent::policy::schema::{Destination, Expression, Group, Policy, Reference, Rule};
 use edge_agent::policy::shape::{Object, Shape};
@@ -42,7 +42,7 @@ fn unused(object: &'static Object, nodes: &[&Node], seen: &mut Vec<&'static str>
 
 fn descend(shape: &'static Shape, values: &[&Node], seen: &mut Vec<&'static str>, missing: &mut Vec<String>) {
     match shape {
-        Shape::Text(_) | Shape::Word(_) | Shape::WordOrLater(..) | Shape::Integer(..) => {}
+        Shape::Text(_) | Shape::Word(_) | Shape::Integer(..) => {}
         Shape::OrNull(inner) => descend(inner, values, seen, missing),
         Shape::List(_, inner) | Shape::OneOrMany(inner) => {
             descend(inner, &values.iter().flat_map(|value| value.items_or_self()).collect::<Vec<_>>(), seen, missing);
@@ -124,9 +124,11 @@ fn every_key_of_a_policy_is_decoded() {
     let mut problems = Problems::default();
     let policy = Policy::decode(&read(POLICY_FILE), &mut problems).unwrap();
     assert!(problems.is_empty(), "{problems}");
-    let Policy { name, title, severity, issued, expires, references, mode, priority, groups, destinations, rules, tests } = policy;
+    let Policy { name, title, severity, issued, expires, review_by, references, mode, priority, groups, destinations, rules, tests } =
+        policy;
     assert_eq!((name.value.as_str(), title.as_str(), severity.as_str()), ("complete", "All keys", "critical"));
     assert_eq!((issued.unwrap().value, expires.unwrap().value), (date(2025, 1, 2), date(2027, 1, 2)));
+    assert_eq!(review_by.unwrap().value, date(2026, 12, 1));
     let reference = Reference { title: "An order".into(), date: Some(date(2025, 1, 1)), url: Some("https://example.com/order".into()) };
     assert_eq!(references, [reference]);
     assert_eq!((mode, priority), (Mode::Monitor, 7));
@@ -138,9 +140,21 @@ fn every_key_of_a_policy_is_decoded() {
     let [Destination { name, prefixes, prefix_lists, countries }] = destinations.as_slice() else { panic!("{destinations:?}") };
     assert_eq!((name.value.as_str(), prefixes.len(), countries[0].value.as_str()), ("servers", 1, "CN"));
     assert_eq!(prefix_lists[0].value, PathBuf::from("tests/data/complete/../lists/good.txt"));
-    let [Rule { id, from, to, services, action }, _] = rules.as_slice() else { panic!("{rules:?}") };
+    let [Rule { id, from, to, services, direction, when, action }, ..] = rules.as_slice() else { panic!("{rules:?}") };
+    assert!(direction.is_none() && when.is_none());
     assert_eq!((id.value.as_str(), from.len(), to.len(), services.len(), *action), ("no-web", 2, 1, 2, Action::Reject));
-    assert_eq!(rules[1].services.len(), 1);
+    let [ping, slow_nights, slow] = &rules[1..] else { panic!("{rules:?}") };
+    assert_eq!(ping.services.len(), 1);
+    assert_eq!(slow_nights.direction.as_ref().unwrap().value, Direction::Both);
+    let timezone = jiff::tz::TimeZone::get("Asia/Kolkata").unwrap();
+    let days = [true, false, false, false, true, true, false];
+    assert_eq!(*slow_nights.when.as_ref().unwrap(), Schedule { days, from: 22 * 60, to: 6 * 60 + 30, timezone });
+    assert_eq!(slow_nights.action, Action::RateLimit(RateLimit { unit: RateUnit::Packets, per_second: 10, burst: 20 }));
+    assert_eq!(
+        slow.action,
+        Action::RateLimit(RateLimit { unit: RateUnit::Bytes, per_second: 64_000, burst: 64_000 }),
+        "one second's worth"
+    );
     let [test] = tests.as_slice() else { panic!("{tests:?}") };
     assert_eq!((test.mac, test.source), ([0x64, 9, 0x80, 0, 0, 1], Some("10.0.0.7".parse().unwrap())));
     assert_eq!(test.expect.monitored.as_ref().unwrap()[0].value.rule, "no-web");

@@ -4,9 +4,9 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use edge_agent::config::{AgentConfig, AlwaysAllow, SourceFiles};
+use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, SourceFiles};
 use edge_agent::policy::load::load;
-use edge_agent::policy::model::{Action, DeviceSelector, RemoteSelector, Resolved};
+use edge_agent::policy::model::{Action, DeviceSelector, Direction, RemoteSelector, Resolved};
 use edge_agent::policy::problem::Problems;
 use edge_agent::policy::resolve::{Resolution, resolve};
 use edge_agent::sources::Sources;
@@ -52,6 +52,37 @@ fn rules_stand_in_the_order_of_evaluation() {
 }
 
 #[test]
+fn a_policy_ends_with_its_last_day_and_equal_schedules_are_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = "apiVersion: edge/v1\nkind: Policy\nmetadata: {name: p, expires: 2026-02-28, reviewBy: 2026-02-01}\nspec:\n  rules:\n";
+    let rules = [
+        "{id: a, from: all, services: tcp/1, action: drop, when: {days: mon-fri}}",
+        "{id: b, from: all, services: tcp/2, action: drop, when: {days: [mon, tue-thu, fri], hours: \"00:00-24:00\", timezone: UTC}}",
+        "{id: c, from: all, services: tcp/3, action: drop, when: {days: mon-fri, timezone: Asia/Kolkata}, direction: inbound}",
+        "{id: d, from: all, services: tcp/4, action: drop}",
+    ];
+    fs::write(folder.path().join("p.yaml"), rules.iter().fold(head.to_owned(), |text, rule| text + "    - " + rule + "\n")).unwrap();
+    let mut loaded = load(&[folder.path().to_owned()], date(2026, 1, 15));
+    loaded.check_interfaces(&Interfaces::default());
+    assert!(loaded.problems().is_empty(), "without a configuration nothing is known of interfaces: {}", loaded.problems());
+    loaded.check_interfaces(&Interfaces { inside: vec!["lan0".into()], outside: vec!["wan0".into()] });
+    assert!(loaded.problems().is_empty(), "{}", loaded.problems());
+    loaded.check_interfaces(&Interfaces { inside: vec!["lan0".into()], outside: vec![] });
+    assert_eq!(loaded.problems().warnings(), 1);
+
+    let resolution = resolve(loaded, &AlwaysAllow::default(), &[], &mut Sources::new(files())).unwrap();
+    assert!(resolution.warnings.to_string().contains("the rule `c` sees no inbound packet"), "{}", resolution.warnings);
+    let second = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+    let Resolved { policies, schedules, rules, .. } = &resolution.resolved;
+    assert_eq!(policies.iter().map(|policy| policy.expires).collect::<Vec<_>>(), [None, Some(second("2026-03-01T00:00:00Z"))]);
+    assert_eq!(resolution.reviews, [("p".to_owned(), second("2026-02-01T00:00:00Z"))].into());
+    let own: Vec<_> = rules[3..].iter().map(|rule| (rule.when.map(|when| when.0), rule.direction)).collect();
+    let outbound = Direction::Outbound;
+    assert_eq!(own, [(Some(0), outbound), (Some(0), outbound), (Some(1), Direction::Inbound), (None, outbound)]);
+    assert_eq!(schedules.len(), 2);
+}
+
+#[test]
 fn what_is_always_allowed_goes_first_and_is_not_reported() {
     let config = AgentConfig::read(Path::new("tests/data/complete/agent.yaml")).unwrap();
     let own: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
@@ -69,6 +100,8 @@ fn what_is_always_allowed_goes_first_and_is_not_reported() {
         "always-allow/mac:02:00:5e:00:53:01",
         "complete/no-web",
         "complete/ping",
+        "complete/slow-nights",
+        "complete/slow",
     ];
     assert_eq!(rules(&resolved), expected);
     for rule in &resolved.rules[..8] {

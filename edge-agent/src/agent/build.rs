@@ -1,5 +1,6 @@
 //! From files to tables: load, resolve, compile, in one go, with what must be watched and told of it.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -48,7 +49,8 @@ pub fn build(
     sources: &mut Sources,
     own_addresses: &[IpAddr],
 ) -> (Watched, Result<Built, BuildError>) {
-    let loaded = load(std::slice::from_ref(&config.policies), today());
+    let mut loaded = load(std::slice::from_ref(&config.policies), today());
+    loaded.check_interfaces(&config.interfaces);
     let SourceFiles { vendors, countries_v4, countries_v6, services } = &config.sources;
     let data = vendors.iter().chain([countries_v4, countries_v6, services]);
     let lists = loaded.policies().iter().flat_map(|policy| &policy.destinations).flat_map(|destination| &destination.prefix_lists);
@@ -63,24 +65,32 @@ pub fn build(
 }
 
 fn finish(config: &AgentConfig, resolution: Resolution) -> Result<Built, BuildError> {
-    let Resolution { resolved, tests: _, warnings, sources } = resolution;
+    let Resolution { resolved, tests: _, reviews, warnings, sources } = resolution;
     let compiled =
         compile(&resolved, Timestamp::now()).map_err(|error| BuildError { stage: Stage::Compile, problems: error.to_string() })?;
     let told = Told {
-        policies: compiled.policies.iter().filter(|policy| !policy.built_in).map(policy_status).collect(),
+        policies: compiled.policies.iter().filter(|policy| !policy.built_in).map(|policy| policy_status(policy, &reviews)).collect(),
         warnings: warnings.iter().filter(|problem| problem.severity == Severity::Warning).map(ToString::to_string).collect(),
         sources: sources.into_iter().map(|source| source_status(config, source)).collect(),
     };
     Ok(Built { compiled, told })
 }
 
-fn policy_status(policy: &PolicyInfo) -> PolicyStatus {
-    let PolicyInfo { name, title, severity, mode, priority, expires: _, built_in: _ } = policy;
+fn policy_status(policy: &PolicyInfo, reviews: &HashMap<String, i64>) -> PolicyStatus {
+    let PolicyInfo { name, title, severity, mode, priority, expires, built_in: _ } = policy;
     let mode = match mode {
         Mode::Enforce => "enforce",
         Mode::Monitor => "monitor",
     };
-    PolicyStatus { name: name.clone(), title: title.clone(), severity: severity.clone(), mode, priority: *priority }
+    PolicyStatus {
+        name: name.clone(),
+        title: title.clone(),
+        severity: severity.clone(),
+        mode,
+        priority: *priority,
+        expires: expires.and_then(moment),
+        review_by: reviews.get(name).copied().and_then(moment),
+    }
 }
 
 fn source_status(config: &AgentConfig, source: Provenance) -> SourceStatus {
@@ -93,10 +103,15 @@ fn source_status(config: &AgentConfig, source: Provenance) -> SourceStatus {
         path if path == services => ("services", false),
         _ => ("prefix_list", true),
     };
-    let modified = u64::try_from(modified).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    let modified = moment(modified);
     let stale_from = modified.zip(config.source_limits.max_age.filter(|_| ages)).and_then(|(modified, age)| modified.checked_add(age));
     let shrunk_to = shrunk_to.map(|entries| entries as u64);
     SourceStatus { name: name.to_owned(), file: path, entries: entries as u64, modified, sha256, stale_from, shrunk_to }
+}
+
+/// A second of the Unix epoch; `None` before it.
+fn moment(second: i64) -> Option<SystemTime> {
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(second).ok()?))
 }
 
 #[cfg(test)]

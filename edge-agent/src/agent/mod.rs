@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::civil::Date;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as channel};
@@ -25,6 +26,7 @@ use crate::config::AgentConfig;
 use crate::dataplane::Dataplane;
 use crate::dataplane::interfaces::Interfaces;
 use crate::policy::compile::Compiled;
+use crate::policy::load::today;
 use crate::server::{control, http};
 use crate::sources::Sources;
 use crate::sources::guard::Guard;
@@ -73,6 +75,8 @@ struct Agent {
     own_addresses: Vec<IpAddr>,
     /// What this process put in force.
     in_force: Option<Compiled>,
+    /// The day of the last attempt to load.
+    loaded_on: Date,
     /// The last attempt to put the configured policies in force, if the kernel refused it.
     refused_load: Option<Attempt>,
     /// The last attempt to attach to an interface that came (back), if the kernel refused it.
@@ -107,6 +111,7 @@ impl Agent {
             interfaces: Interfaces::open()?,
             own_addresses: Vec::new(),
             in_force: None,
+            loaded_on: today(),
             refused_load: None,
             refused_attach: None,
             files,
@@ -198,11 +203,21 @@ impl Agent {
         if let Err(error) = self.look_after_interfaces().await {
             tracing::warn!(%error, "interfaces were not looked after");
         }
+        if self.is_stale(today()) {
+            drop(self.load("a new day").await);
+        }
         match self.interfaces.own_addresses().await {
             Ok(addresses) if addresses != self.own_addresses => drop(self.load("the gateway's addresses changed").await),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the gateway's own addresses were not looked at"),
         }
+    }
+}
+
+impl Agent {
+    /// Schedules and expiry dates are in the kernel for about a year from the load on: it gets them anew each day.
+    fn is_stale(&self, today: Date) -> bool {
+        today != self.loaded_on && self.in_force.as_ref().is_some_and(|compiled| compiled.timeline.is_some())
     }
 }
 

@@ -88,6 +88,10 @@ pub struct PolicyStatus {
     /// `enforce` or `monitor`.
     pub mode: &'static str,
     pub priority: u32,
+    /// From then on none of its rules holds.
+    pub expires: Option<SystemTime>,
+    /// From then on it is due for review.
+    pub review_by: Option<SystemTime>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -32,7 +32,8 @@ impl Check {
             }
         };
         let paths = if paths.is_empty() { vec![config.policies.clone()] } else { paths };
-        let loaded = load(&paths, today());
+        let mut loaded = load(&paths, today());
+        loaded.check_interfaces(&config.interfaces);
         let mut sources = Sources::new(config.sources);
         // Which addresses are the gateway's own changes no check.
         let result = resolve(loaded, &config.always_allow, &[], &mut sources);

@@ -46,7 +46,7 @@ fn value(shape: &Shape, definitions: &mut Map<String, Value>) -> Value {
     match shape {
         Shape::Text(text) if text.pattern.is_empty() => json!({"type": "string", "examples": [text.example]}),
         Shape::Text(text) => json!({"type": "string", "pattern": text.pattern, "examples": [text.example]}),
-        Shape::Word(words) | Shape::WordOrLater(words, _) => json!({"enum": words}),
+        Shape::Word(words) => json!({"enum": words}),
         Shape::Integer(first, last) => json!({"type": "integer", "minimum": first, "maximum": last}),
         Shape::OrNull(inner) => json!({"anyOf": [value(inner, definitions), {"type": "null"}]}),
         Shape::List(least, inner) => json!({"type": "array", "minItems": least, "items": value(inner, definitions)}),

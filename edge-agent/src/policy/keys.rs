@@ -1,5 +1,6 @@
 //! The keys of a policy.
 
+use super::rate::MOST;
 use super::shape::{Key, Object, Shape, Text};
 
 pub static POLICY: Object = Object {
@@ -21,7 +22,8 @@ static METADATA: Object = Object {
         Key::optional("title", &ANY_TEXT, "one line for people; the name if absent"),
         Key::optional("severity", &Shape::Word(SEVERITIES), "how grave the advisory is; medium if absent"),
         Key::optional("issued", &OPTIONAL_DATE, "date of the advisory"),
-        Key::optional("expires", &OPTIONAL_DATE, "last day of the advisory: `check` warns from the next on; it stays enforced"),
+        Key::optional("expires", &OPTIONAL_DATE, "last day, in UTC, on which the rules hold; `check` warns from the next on"),
+        Key::optional("reviewBy", &OPTIONAL_DATE, "day from which on `check` warns and a metric tells that the policy is due for review"),
         Key::optional("references", &Shape::List(0, &Shape::Object(&REFERENCE)), "sources of what the policy says"),
     ],
     choice: false,
@@ -97,12 +99,41 @@ static RULE: Object = Object {
         Key::optional("services", &Shape::OneOrMany(&SERVICE), "protocols and destination ports; any if absent"),
         Key::required(
             "action",
-            &Shape::WordOrLater(&["pass", "drop", "reject", "monitor"], &["rate_limit"]),
+            &Shape::Word(&["pass", "drop", "reject", "rate_limit", "monitor"]),
             "what becomes of a packet that matches",
+        ),
+        Key::optional("rate", &Shape::Object(&RATE), "with the action `rate_limit`: what passes for each device, the rest is dropped"),
+        Key::optional("when", &Shape::Object(&WHEN), "times of the week at which the rule holds; always if absent"),
+        Key::optional(
+            "direction",
+            &Shape::Word(&["outbound", "inbound", "both"]),
+            "outbound, from the inside, if absent; inbound packets are decided on outside interfaces, `to` is where they come from",
         ),
     ],
     choice: false,
-    later: &["when", "rate_limit", "rate"],
+    later: &[],
+};
+
+static RATE: Object = Object {
+    name: "rate",
+    keys: &[
+        Key::optional("packets_per_second", &Shape::Integer(1, MOST), "packets, or:"),
+        Key::optional("bytes_per_second", &Shape::Integer(1, MOST), "bytes of whole frames"),
+        Key::optional("burst", &Shape::Integer(1, MOST), "what may come at once, in the same unit; one second's worth if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static WHEN: Object = Object {
+    name: "when",
+    keys: &[
+        Key::optional("days", &Shape::OneOrMany(&DAY), "days on which the hours begin; every day if absent"),
+        Key::optional("hours", &HOURS, "first minute and the one after the last; over midnight if that is earlier; 00:00-24:00 if absent"),
+        Key::optional("timezone", &TIMEZONE, "whose clock shows them: a name of the IANA database; UTC if absent"),
+    ],
+    choice: false,
+    later: &[],
 };
 
 static TEST: Object = Object {
@@ -156,6 +187,9 @@ pub static NAME: Shape = text("a name", "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "no
 static ANY_TEXT: Shape = text("a text", "", "as it shall be shown");
 static OPTIONAL_DATE: Shape = Shape::OrNull(&DATE);
 static DATE: Shape = text("a date", "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2014-10-24");
+static DAY: Shape = text("a day", "^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?$", "mon-fri");
+static HOURS: Shape = text("hours of a day", "^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", "08:00-17:30");
+static TIMEZONE: Shape = text("a time zone's name", "", "Asia/Kolkata");
 static VENDOR: Shape = text("a vendor's name", "", "Xiaomi");
 pub static MAC: Shape = text("a MAC prefix", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){0,5}(/[0-9]{1,2})?$", "64:09:80:00:00:00/24");
 pub static PREFIX: Shape = text("a prefix", "", "42.62.48.0/24");

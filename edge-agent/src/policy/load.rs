@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use super::problem::{Place, Problems, Source, suggest};
 use super::schema::{Placed, Policy, Rule};
 use super::yaml;
+use crate::config::Interfaces;
 
 /// Name of the policy that the agent makes of `always_allow`.
 pub const ALWAYS_ALLOW: &str = "always-allow";
@@ -27,6 +28,20 @@ impl Loaded {
 
     pub fn problems(&self) -> &Problems {
         &self.problems
+    }
+
+    /// Warns of rules that no interface of this gateway asks.
+    pub fn check_interfaces(&mut self, interfaces: &Interfaces) {
+        if interfaces.inside.is_empty() || !interfaces.outside.is_empty() {
+            return;
+        }
+        for rule in self.policies.iter().flat_map(|policy| &policy.rules) {
+            if let Some(Placed { place, .. }) = rule.direction.as_ref().filter(|direction| direction.value.inbound()) {
+                self.problems
+                    .warning(place, format!("the rule `{}` sees no inbound packet: agent.yaml names no outside interface", rule.id.value))
+                    .hint("name it there: `interfaces: {outside: [eth0]}`");
+            }
+        }
     }
 }
 
@@ -147,8 +162,16 @@ fn check_use(policy: &Policy, problems: &mut Problems) {
 fn check_dates(policy: &Policy, today: Date, problems: &mut Problems) {
     if let Some(expires) = policy.expires.as_ref().filter(|expires| expires.value < today) {
         problems
-            .warning(&expires.place, format!("the policy `{}` expired on {} and is still enforced", policy.name.value, expires.value))
+            .warning(
+                &expires.place,
+                format!("the policy `{}` expired on {}: none of its rules holds any more", policy.name.value, expires.value),
+            )
             .hint("remove the policy, or extend the date");
+    }
+    if let Some(review) = policy.review_by.as_ref().filter(|review| review.value <= today) {
+        problems
+            .warning(&review.place, format!("the policy `{}` is due for review since {}", policy.name.value, review.value))
+            .hint("see whether it is still right, then set the date of the next review");
     }
     if let (Some(issued), Some(expires)) = (&policy.issued, &policy.expires)
         && expires.value < issued.value

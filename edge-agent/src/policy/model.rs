@@ -235,6 +235,21 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// For each minute of a week that begins on Monday, whether it holds by the clock of that place.
+    pub fn week(&self) -> Vec<bool> {
+        const DAY: usize = 24 * 60;
+        let Self { days, from, to, timezone: _ } = self;
+        let (from, to) = (usize::from(*from), usize::from(*to));
+        let length = if from < to { to - from } else { DAY - from + to };
+        let mut week = vec![false; 7 * DAY];
+        for (day, _) in days.iter().enumerate().filter(|(_, wanted)| **wanted) {
+            for minute in day * DAY + from..day * DAY + from + length {
+                week[minute % (7 * DAY)] = true;
+            }
+        }
+        week
+    }
+
     /// Whether the clock at that place shows a time within the window.
     pub fn holds(&self, at: jiff::Timestamp) -> bool {
         let local = at.to_zoned(self.timezone.clone());

@@ -1,7 +1,8 @@
 //! Rules that never match, and rules that contradict each other.
 //!
-//! A rule is a product of three sets: devices, remotes, services. So one rule hides another when each of its sets covers the
-//! other's, and two rules meet when they have something in common in all three.
+//! A rule is a product of three sets: devices, remotes, services; and it holds at times, for packets that go one way or both. So one
+//! rule hides another when each of its sets covers the other's and it always holds when the other does, and two rules meet when they have
+//! something in common in all of it.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use edge_ebpf::abi::service;
 
 use super::compile::service_slots;
 use super::model::{Action, AddressSet, DeviceSelector, Expr, Number, Ranges, RemoteSelector, Resolved, Rule, Signal};
+use super::moments::Moments;
 use super::problem::{Place, Problems};
 use super::sets::{LAST_MAC, covers, first_common, intersection, other_macs};
 
@@ -67,7 +69,7 @@ fn check_contradiction(
 ) {
     let (first, second) = (&resolved.rules[earlier], &resolved.rules[later]);
     let (first_policy, second_policy) = (&resolved.policies[first.policy.index()], &resolved.policies[second.policy.index()]);
-    let opposed = (first.action == Action::Pass) != (second.action == Action::Pass);
+    let opposed = outcome(first.action) != outcome(second.action);
     let ordered = first.policy == second.policy || first_policy.priority != second_policy.priority;
     if !opposed || first.monitored || second.monitored || first_policy.built_in || (ordered && boxes.covers(later, earlier)) {
         return;
@@ -79,7 +81,10 @@ fn check_contradiction(
     let message = format!(
         "the rule `{}` would {} what `{}` {}: {packet}",
         second.id,
-        second.action.name(),
+        match second.action {
+            Action::RateLimit(_) => "limit the rate of",
+            Action::Pass | Action::Drop | Action::Reject | Action::Monitor => second.action.name(),
+        },
         name(resolved, first),
         match first.action {
             Action::Pass => "passes",
@@ -97,6 +102,16 @@ fn check_contradiction(
     problems.warning(place, message).related(other, "which is asked first").hint(hint);
 }
 
+/// What a packet's sender notices of an action.
+fn outcome(action: Action) -> &'static str {
+    match action {
+        Action::Pass => "pass",
+        Action::RateLimit(_) => "limit",
+        Action::Drop | Action::Reject => "block",
+        Action::Monitor => "count",
+    }
+}
+
 /// `policy/rule`, as tests and reports name it.
 fn name(resolved: &Resolved, rule: &Rule) -> String {
     format!("{}/{}", resolved.policies[rule.policy.index()].name, rule.id)
@@ -107,6 +122,7 @@ struct Boxes {
     devices: Dimension<Ranges<u64>>,
     remotes: Dimension<AddressSet>,
     services: Dimension<Ranges<u32>>,
+    moments: Moments,
 }
 
 impl Boxes {
@@ -146,12 +162,13 @@ impl Boxes {
             services: Dimension::new(rules.iter().map(|rule| &rule.services), |matches| {
                 union(matches.iter().map(|service| service_slots(*service)))
             }),
+            moments: Moments::of(resolved),
         }
     }
 
     /// The dimension in which a rule holds nothing.
     fn empty(&self, rule: usize) -> Option<&'static str> {
-        let Self { devices, remotes, services } = self;
+        let Self { devices, remotes, services, moments: _ } = self;
         if devices.of(rule).is_empty() {
             Some("devices")
         } else if *remotes.of(rule) == AddressSet::default() {
@@ -162,16 +179,25 @@ impl Boxes {
     }
 
     fn covers(&mut self, outer: usize, inner: usize) -> bool {
-        let Self { devices, remotes, services } = self;
-        services.compare(outer, inner).covers && devices.compare(outer, inner).covers && remotes.compare(outer, inner).covers
+        let Self { devices, remotes, services, moments } = self;
+        moments.covers(outer, inner)
+            && services.compare(outer, inner).covers
+            && devices.compare(outer, inner).covers
+            && remotes.compare(outer, inner).covers
     }
 
     /// A packet that both rules match.
     fn common(&mut self, a: usize, b: usize) -> Option<String> {
-        let Self { devices, remotes, services } = self;
+        let Self { devices, remotes, services, moments } = self;
+        if !moments.meet(a, b) {
+            return None;
+        }
         let service = services.compare(a, b).common?;
         let [_, _, mac @ ..] = devices.compare(a, b).common?.to_be_bytes();
         let remote = remotes.compare(a, b).common?;
+        if !moments.both_outbound(a, b) {
+            return Some(format!("inbound {} from {remote}", service_name(service as usize)));
+        }
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
         Some(format!("{} from {mac} to {remote}", service_name(service as usize)))
     }

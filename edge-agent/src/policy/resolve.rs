@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use edge_ebpf::abi::MAX_RULES;
+use jiff::{civil::Date, tz::TimeZone};
 
 use super::expectation::{Expectation, PolicyTest, RuleName};
 use super::load::Loaded;
 use super::model::{
     Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
-    RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
+    RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal, SignalId,
 };
 use super::overlap;
 use super::problem::{Place, Problems, nearest, suggest};
@@ -27,6 +28,8 @@ use crate::sources::file::{Provenance, SourceError};
 pub struct Resolution {
     pub resolved: Resolved,
     pub tests: Vec<ResolvedTest>,
+    /// By policy, the second of the Unix epoch from which on it is due for review.
+    pub reviews: HashMap<String, i64>,
     /// None of them an error.
     pub warnings: Problems,
     /// The data files that it was made of.
@@ -80,6 +83,8 @@ pub fn resolve(
         resolver.policy(policy);
     }
     resolver.check_number_of_rules();
+    let reviews =
+        policies.iter().filter_map(|policy| Some((policy.name.value.clone(), start_of(policy.review_by.as_ref()?.value)?))).collect();
     let tests: Vec<ResolvedTest> = policies
         .into_iter()
         .flat_map(|policy| policy.tests.into_iter().map(move |test| ResolvedTest { policy: policy.name.value.clone(), test }))
@@ -94,7 +99,17 @@ pub fn resolve(
     if problems.errors() > 0 {
         return Err(problems);
     }
-    Ok(Resolution { resolved, tests, warnings: problems, sources: sources.provenance() })
+    Ok(Resolution { resolved, tests, reviews, warnings: problems, sources: sources.provenance() })
+}
+
+/// The first second of a day, in UTC.
+fn start_of(day: Date) -> Option<i64> {
+    Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
+/// The first second after a day; `None` for the last day there is.
+fn end_of(day: Date) -> Option<i64> {
+    start_of(day.tomorrow().ok()?)
 }
 
 pub(super) struct Resolver<'a> {
@@ -113,14 +128,14 @@ pub(super) struct Resolver<'a> {
 impl Resolver<'_> {
     fn policy(&mut self, policy: &Policy) {
         let id = PolicyId(self.resolved.policies.len() as u32);
-        let Policy { name, title, severity, mode, priority, groups, destinations, rules, .. } = policy;
+        let Policy { name, title, severity, mode, priority, expires, groups, destinations, rules, .. } = policy;
         self.resolved.policies.push(PolicyInfo {
             name: name.value.clone(),
             title: title.clone(),
             severity: severity.clone(),
             mode: *mode,
             priority: *priority,
-            expires: None,
+            expires: expires.as_ref().and_then(|last| end_of(last.value)),
             built_in: false,
         });
         let mut group_ids: HashMap<&str, GroupId> = HashMap::new();
@@ -136,7 +151,7 @@ impl Resolver<'_> {
             self.resolved.destinations.push(Destination { policy: id, name: destination.name.value.clone(), sets });
         }
         for rule in rules {
-            let schema::Rule { id: rule_id, from, to, services, action } = rule;
+            let schema::Rule { id: rule_id, from, to, services, direction, when, action } = rule;
             // Names that are not defined were reported when the policy was loaded.
             let from = from.iter().filter_map(|name| match name.value.as_str() {
                 "all" => Some(DeviceSelector::All),
@@ -155,14 +170,24 @@ impl Resolver<'_> {
                 from: from.collect(),
                 to,
                 services: if services.is_empty() { vec![ServiceMatch::Any] } else { self.services(services) },
-                direction: Direction::Outbound,
-                when: None,
+                direction: direction.as_ref().map_or(Direction::Outbound, |direction| direction.value),
+                when: when.as_ref().map(|when| self.schedule(when)),
                 action: *action,
                 monitored: *mode == Mode::Monitor || *action == Action::Monitor,
                 report: *action != Action::Pass,
             };
             self.rule(rule, Some(rule_id.place.clone()));
         }
+    }
+
+    /// The id of a schedule, the same for equal ones.
+    fn schedule(&mut self, schedule: &Schedule) -> ScheduleId {
+        let schedules = &mut self.resolved.schedules;
+        let place = schedules.iter().position(|known| known == schedule).unwrap_or_else(|| {
+            schedules.push(schedule.clone());
+            schedules.len() - 1
+        });
+        ScheduleId(place as u32)
     }
 
     pub(super) fn rule(&mut self, rule: Rule, place: Option<Place>) {

@@ -12,10 +12,12 @@ use super::address::AddressRange;
 use super::expectation::{PolicyTest, decode_test};
 use super::keys::POLICY;
 use super::mac::MacPrefix;
-use super::model::{Action, Mode};
+use super::model::{Action, Direction, Mode, Schedule};
 use super::problem::{Fault, Place, Problems};
+use super::rate::decode_rate;
 use super::service::Service;
 use super::shape::Shape;
+use super::when::decode_when;
 use super::yaml::{Entry, Node};
 
 /// A value and where it stands.
@@ -32,7 +34,10 @@ pub struct Policy {
     pub title: String,
     pub severity: String,
     pub issued: Option<Placed<Date>>,
+    /// The last day on which it holds.
     pub expires: Option<Placed<Date>>,
+    /// The day from which on it is due for review.
+    pub review_by: Option<Placed<Date>>,
     pub references: Vec<Reference>,
     pub mode: Mode,
     pub priority: u32,
@@ -74,7 +79,7 @@ pub struct Destination {
     pub countries: Vec<Placed<String>>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Rule {
     pub id: Placed<String>,
     pub from: Vec<Placed<String>>,
@@ -82,6 +87,10 @@ pub struct Rule {
     pub to: Vec<Placed<String>>,
     /// Empty: any.
     pub services: Vec<Placed<Service>>,
+    /// `None`: outbound.
+    pub direction: Option<Placed<Direction>>,
+    /// `None`: always.
+    pub when: Option<Schedule>,
     pub action: Action,
 }
 
@@ -107,6 +116,7 @@ impl Policy {
             name,
             issued: date(metadata.get("issued"), problems),
             expires: date(metadata.get("expires"), problems),
+            review_by: date(metadata.get("reviewBy"), problems),
             references: list(metadata.get("references")).filter_map(|node| reference(node, problems)).collect(),
             mode: if spec.get("mode").and_then(Node::text) == Some("monitor") { Mode::Monitor } else { Mode::Enforce },
             priority: spec.get("priority").and_then(Node::integer).unwrap_or(100),
@@ -122,7 +132,7 @@ pub(super) fn list(node: Option<&Node>) -> std::slice::Iter<'_, Node> {
     node.map(Node::items).unwrap_or_default().iter()
 }
 
-fn one_or_many(node: Option<&Node>) -> std::slice::Iter<'_, Node> {
+pub(super) fn one_or_many(node: Option<&Node>) -> std::slice::Iter<'_, Node> {
     node.map(Node::items_or_self).unwrap_or_default().iter()
 }
 
@@ -220,17 +230,52 @@ fn destination(entry: &Entry, problems: &mut Problems) -> Destination {
 
 fn rule(node: &Node, problems: &mut Problems) -> Option<Rule> {
     let id = name(node.get("id")?, problems)?;
-    Some(Rule {
-        id,
-        from: texts(one_or_many(node.get("from"))),
-        to: texts(one_or_many(node.get("to"))),
-        services: one_or_many(node.get("services")).filter_map(|service| parsed(service, problems)).collect(),
-        action: match node.get("action")?.text()? {
-            "pass" => Action::Pass,
-            "drop" => Action::Drop,
-            "reject" => Action::Reject,
-            "monitor" => Action::Monitor,
-            _ => return None,
-        },
-    })
+    let from = texts(one_or_many(node.get("from")));
+    let direction = direction(node.get("direction"), &from, problems);
+    let services = one_or_many(node.get("services")).filter_map(|service| parsed(service, problems)).collect();
+    let when = node.get("when").and_then(|node| decode_when(node, problems));
+    let action = action(node.get("action")?, node.get("rate"), problems)?;
+    Some(Rule { id, from, to: texts(one_or_many(node.get("to"))), services, direction, when, action })
+}
+
+fn direction(node: Option<&Node>, from: &[Placed<String>], problems: &mut Problems) -> Option<Placed<Direction>> {
+    let node = node?;
+    let value = match node.text()? {
+        "outbound" => Direction::Outbound,
+        "inbound" => Direction::Inbound,
+        "both" => Direction::Both,
+        _ => return None,
+    };
+    if value.inbound() {
+        for Placed { place, value: group } in from.iter().filter(|group| group.value != "all") {
+            problems
+                .error(place, format!("`{group}` cannot be told on outside interfaces: an inbound packet bears the upstream's MAC"))
+                .related(&node.place, "the rule is about inbound packets")
+                .hint("write `from: all`, or make it an outbound rule");
+        }
+    }
+    Some(Placed { place: node.place.clone(), value })
+}
+
+fn action(node: &Node, rate: Option<&Node>, problems: &mut Problems) -> Option<Action> {
+    let action = match node.text()? {
+        "pass" => Action::Pass,
+        "drop" => Action::Drop,
+        "reject" => Action::Reject,
+        "monitor" => Action::Monitor,
+        "rate_limit" => {
+            let Some(rate) = rate else {
+                let problem = problems.error(&node.place, "a rule with the action `rate_limit` needs a rate");
+                problem.hint("such as `rate: {packets_per_second: 100}`");
+                return None;
+            };
+            return Some(Action::RateLimit(decode_rate(rate, problems)?));
+        }
+        _ => return None,
+    };
+    if let Some(rate) = rate {
+        let problem = problems.error(&rate.place, format!("a rule with the action `{}` has no rate", action.name()));
+        problem.hint("remove it, or write `action: rate_limit`");
+    }
+    Some(action)
 }

@@ -8,8 +8,6 @@ pub enum Shape {
     Text(Text),
     /// One of these words.
     Word(&'static [&'static str]),
-    /// One of the first words; the others are of the design, and come with a later version.
-    WordOrLater(&'static [&'static str], &'static [&'static str]),
     /// A number from the first to the last, both included.
     Integer(i64, i64),
     /// The value or `null`.
@@ -71,14 +69,6 @@ impl Shape {
                     problems.error(&node.place, format!("`{text}` is not possible here")).hint(suggest(text, words.iter().copied()));
                 }
             }
-            (Self::WordOrLater(words, later), Value::Text(text)) => {
-                if later.contains(&text.as_str()) {
-                    let hint = format!("possible here: {}", ticked(words.iter().copied()));
-                    problems.error(&node.place, format!("`{text}` is not supported by this version")).hint(hint);
-                } else {
-                    Self::Word(words).check(node, problems);
-                }
-            }
             (Self::Integer(first, last), Value::Integer(number)) => {
                 if !(first..=last).contains(&number) {
                     problems.error(&node.place, format!("{number} is out of range")).hint(format!("from {first} to {last}"));
@@ -106,7 +96,7 @@ impl Shape {
     fn what(&self) -> String {
         match self {
             Self::Text(text) => text.what.to_owned(),
-            Self::Word(_) | Self::WordOrLater(..) => "a word".to_owned(),
+            Self::Word(_) => "a word".to_owned(),
             Self::Integer(..) => "a number".to_owned(),
             Self::OrNull(inner) => inner.what(),
             Self::List(..) => "a list".to_owned(),
@@ -118,7 +108,7 @@ impl Shape {
     fn advice(&self) -> String {
         match self {
             Self::Text(text) => format!("such as `{}`", text.example),
-            Self::Word(words) | Self::WordOrLater(words, _) => format!("one of: {}", ticked(words.iter().copied())),
+            Self::Word(words) => format!("one of: {}", ticked(words.iter().copied())),
             Self::Integer(first, last) => format!("from {first} to {last}"),
             Self::OrNull(inner) | Self::OneOrMany(inner) => inner.advice(),
             Self::List(_, inner) => match inner {

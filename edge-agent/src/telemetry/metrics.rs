@@ -88,6 +88,18 @@ fn families(status: &Status, reports: &ReportCounts, scrape_failures: u64) -> Ve
         Family::gauge("edge_policy_warnings", "Warnings about the policies in force; `edge-agent check` prints them.")
             .with(&[], whole(warnings.len() as u64)),
         Family::gauge("edge_policy_info", "A policy in force.").with_each(policies, policy_info),
+        Family::gauge("edge_policy_expires_timestamp_seconds", "From when on no rule of a policy holds, in seconds since the epoch.")
+            .with_each(policies, |PolicyStatus { name, expires, .. }, family| {
+                if let Some(at) = expires {
+                    family.add(&[("policy", name)], seconds(*at));
+                }
+            }),
+        Family::gauge("edge_policy_review_due", "1 from the day on by which a policy wants to be reviewed.").with_each(
+            policies,
+            |PolicyStatus { name, review_by, .. }, family| {
+                family.add(&[("policy", name)], flag(review_by.is_some_and(|day| day <= SystemTime::now())));
+            },
+        ),
     ];
     all.extend(of_sources(sources));
     all.extend(from_kernel(snapshot));
@@ -181,7 +193,7 @@ fn from_kernel(snapshot: &Snapshot) -> [Family; 11] {
     ]
 }
 
-fn policy_info(PolicyStatus { name, title, severity, mode, priority }: &PolicyStatus, family: &mut Family) {
+fn policy_info(PolicyStatus { name, title, severity, mode, priority, expires: _, review_by: _ }: &PolicyStatus, family: &mut Family) {
     family.add(&[("mode", mode), ("policy", name), ("priority", &priority.to_string()), ("severity", severity), ("title", title)], 1.0);
 }
 

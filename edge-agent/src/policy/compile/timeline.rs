@@ -90,21 +90,12 @@ impl Timeline {
 
 /// For each minute of the timeline, whether the schedule holds: by arithmetic between two changes of the zone's offset.
 fn minutes(schedule: &Schedule, first_minute: i64) -> Vec<bool> {
-    let Schedule { days, from, to, timezone } = schedule;
-    let (from, to) = (i64::from(*from), i64::from(*to));
-    let mut week = vec![false; WEEK as usize];
-    for (day, _) in days.iter().enumerate().filter(|(_, wanted)| **wanted) {
-        let start = day as i64 * DAY + from;
-        let length = if from < to { to - from } else { DAY - from + to };
-        for minute in start..start + length {
-            week[minute.rem_euclid(WEEK) as usize] = true;
-        }
-    }
+    let week = schedule.week();
     let end = first_minute + MINUTES as i64;
     let mut held = Vec::with_capacity(MINUTES);
     let mut at = first_minute;
     while at < end {
-        let (offset, until) = stable(timezone, at);
+        let (offset, until) = stable(&schedule.timezone, at);
         for minute in at..until.min(end) {
             let local = minute + offset + EPOCH_WEEKDAY * DAY;
             held.push(week[local.rem_euclid(WEEK) as usize]);

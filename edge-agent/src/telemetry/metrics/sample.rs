@@ -29,6 +29,8 @@ pub(crate) fn status() -> Status {
             severity: "medium".into(),
             mode: "enforce",
             priority: 100,
+            expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(86_400)),
+            review_by: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(3_600)),
         }],
         warnings: vec!["rule `b` is shadowed".into()],
         sources: vec![SourceStatus {

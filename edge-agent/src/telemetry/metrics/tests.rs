@@ -35,12 +35,14 @@ edge_interface_xdp_mode{interface="lan0",mode="native",role="inside"} 1
 edge_interface_xdp_mode{interface="wan0",mode="generic",role="outside"} 1
 edge_interface_xdp_mode{interface="wan0",mode="native",role="outside"} 0
 edge_loaded_timestamp_seconds 2
+edge_policy_expires_timestamp_seconds{policy="iaf-xiaomi"} 86400
 edge_policy_info{mode="enforce",policy="iaf-xiaomi",priority="100",severity="medium",title="A \"quoted\" title"} 1
 edge_policy_load_failures_total{stage="compile"} 0
 edge_policy_load_failures_total{stage="load"} 0
 edge_policy_load_failures_total{stage="resolve"} 1
 edge_policy_load_failures_total{stage="swap"} 0
 edge_policy_load_ok 1
+edge_policy_review_due{policy="iaf-xiaomi"} 1
 edge_policy_warnings 1
 edge_ready 1
 edge_reports_malformed_total 0
@@ -85,6 +87,18 @@ fn a_file_that_is_not_taken_is_told_of_and_one_that_never_ages_has_no_such_time(
     });
     assert!(text.contains("\nedge_source_shrunk{file=\"/usr/share/tor/geoip\",source=\"countries\"} 1\n"));
     assert!(!text.contains("edge_source_stale_timestamp_seconds"));
+}
+
+#[test]
+fn a_review_is_due_from_its_day_on_and_what_does_not_expire_has_no_date() {
+    let text = text(|| {
+        let mut status = sample::status();
+        status.policies[0].review_by = Some(SystemTime::now() + std::time::Duration::from_secs(3600));
+        status.policies[0].expires = None;
+        Ok(status)
+    });
+    assert!(text.contains("edge_policy_review_due{policy=\"iaf-xiaomi\"} 0\n"));
+    assert!(!text.contains("edge_policy_expires_timestamp_seconds"));
 }
 
 #[test]
