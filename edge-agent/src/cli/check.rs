@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use edge_agent::config::AgentConfig;
+use edge_agent::dataplane::kernel::Kernel;
+use edge_agent::policy::compile::compile;
 use edge_agent::policy::load::{load, today};
-use edge_agent::policy::problem::Problems;
-use edge_agent::policy::resolve::resolve;
+use edge_agent::policy::problem::{Place, Problems};
+use edge_agent::policy::resolve::{Resolution, resolve};
 use edge_agent::sources::Sources;
+use jiff::Timestamp;
 
 /// Check policies and print all that is wrong in them
 ///
@@ -36,7 +39,14 @@ impl Check {
         loaded.check_interfaces(&config.interfaces);
         let mut sources = Sources::new(config.sources);
         // Which addresses are the gateway's own changes no check.
-        let result = resolve(loaded, &config.always_allow, &[], &mut sources);
+        let result = resolve(loaded, &config.always_allow, &[], &mut sources).and_then(|resolution| match fits(&resolution) {
+            Ok(()) => Ok(resolution),
+            Err(error) => {
+                let mut problems = resolution.warnings;
+                problems.error(&Place::file(&paths[0]), error);
+                Err(problems)
+            }
+        });
         let (problems, summary) = match &result {
             Ok(resolution) => (&resolution.warnings, Some(resolution.summary())),
             Err(problems) => (problems, None),
@@ -54,6 +64,12 @@ impl Check {
         }
         Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Whether the set fits the tables, and this machine's kernel can do what it wants. Only root can ask the kernel.
+fn fits(resolution: &Resolution) -> Result<(), String> {
+    let compiled = compile(&resolution.resolved, Timestamp::now()).map_err(|error| error.to_string())?;
+    Kernel::probe().map_or(Ok(()), |kernel| kernel.refuse(&compiled)).map_err(|error| error.to_string())
 }
 
 /// Policies can be checked where no agent is configured: `optional` takes the defaults if the file does not exist.

@@ -50,3 +50,34 @@ impl Kernel {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use edge_ebpf::abi::Verdict;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::policy::compile::compile;
+    use crate::policy::model::{PolicyId, RateLimit, RateUnit, Resolved};
+
+    #[test]
+    fn rates_are_refused_by_name_where_the_program_has_none() {
+        let nothing =
+            Resolved { policies: vec![], signals: vec![], groups: vec![], destinations: vec![], schedules: vec![], rules: vec![] };
+        let mut compiled = compile(&nothing, Timestamp::UNIX_EPOCH).unwrap();
+        let (old, new) = (Kernel { scattered_frames: false }, Kernel { scattered_frames: true });
+        assert!(old.refuse(&compiled).is_ok() && old.lacks().is_some() && new.lacks().is_none());
+        compiled.rules.push(CompiledRule {
+            policy: PolicyId(0),
+            id: "slow".to_owned(),
+            action: "rate_limit",
+            verdict: Verdict::Pass,
+            monitored: false,
+            report: false,
+            limit: Some(RateLimit { unit: RateUnit::Bytes, per_second: 1, burst: 1 }),
+        });
+        assert!(new.refuse(&compiled).is_ok());
+        let error = old.refuse(&compiled).unwrap_err().to_string();
+        assert!(error.contains("/slow`") && error.contains("Linux 5.18"), "{error}");
+    }
+}

@@ -31,6 +31,7 @@ use counters::Counters;
 use error::Error;
 use interface_hash::InterfaceHash;
 use interfaces::Interface;
+use kernel::Kernel;
 use object::{CLOCK, Constants, EVENTS, Object, REASONS, REPORT_BUDGET, Sharing};
 use pins::{LinkName, Lock, Pins};
 use pod::Value;
@@ -98,6 +99,9 @@ impl Dataplane {
     /// If they cannot be made or locked, or are another version's.
     pub fn open(settings: Settings) -> Result<Self, Error> {
         check(&settings)?;
+        if let Some(lack) = Kernel::probe()?.lacks() {
+            tracing::warn!("{lack}");
+        }
         let pins = Pins::at(&settings.pins);
         let lock = pins.open()?;
         let generation = pins.stamp()?.map_or(0, |stamp| stamp.generation);
