@@ -18,7 +18,10 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use edge_ebpf::{engine::Tables as _, packet::access::FrameMut, reject::Buffer, trie};
-use program::{frame::Context, tables::Tables};
+use program::{frame, tables::Tables};
+
+/// Of frames that may lie in several buffers.
+type Context = frame::Context<false>;
 
 /// Where a generator jumps to: one entry.
 #[map]
