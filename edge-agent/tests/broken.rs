@@ -20,6 +20,8 @@ fn messages(file: &Path) -> String {
         vendors: vec![data.join("oui.csv"), data.join("mam.csv")],
         countries_v4: data.join("geoip"),
         countries_v6: data.join("geoip6"),
+        countries_mmdb: None,
+        asns: None,
         services: data.join("services"),
     });
     let loaded = load(&[file.to_owned()], date(2026, 1, 15));

@@ -1,5 +1,8 @@
 //! What a set of policy files becomes: order, built-in rules, facts, and errors that only a whole set can have.
 
+#[path = "mmdb/writer.rs"]
+mod writer;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +21,8 @@ fn files() -> SourceFiles {
         vendors: vec![data.join("oui.csv"), data.join("mam.csv")],
         countries_v4: data.join("geoip"),
         countries_v6: data.join("geoip6"),
+        countries_mmdb: None,
+        asns: None,
         services: data.join("services"),
     }
 }
@@ -86,7 +91,11 @@ fn a_policy_ends_with_its_last_day_and_equal_schedules_are_one() {
 fn what_is_always_allowed_goes_first_and_is_not_reported() {
     let config = AgentConfig::read(Path::new("tests/data/complete/agent.yaml")).unwrap();
     let own: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-    let resolution = resolved(Path::new("tests/data/complete/policy.yaml"), &config.always_allow, &own, files()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let asns = folder.path().join("asns.mmdb");
+    fs::write(&asns, writer::mmdb(&[("1.0.1.0/24", writer::asn(4134)), ("104.16.0.0/13", writer::asn(13_335))])).unwrap();
+    let files = SourceFiles { asns: Some(asns), ..files() };
+    let resolution = resolved(Path::new("tests/data/complete/policy.yaml"), &config.always_allow, &own, files).unwrap();
     assert_eq!(resolution.summary().mac_prefixes, 4, "two of Xiaomi and two written; not the one that is always allowed");
     let Resolution { resolved, tests, .. } = resolution;
     let expected = [
@@ -173,6 +182,8 @@ fn a_missing_source_names_its_package_and_key_once() {
         vendors: vec![nowhere("oui.csv")],
         countries_v4: nowhere("geoip"),
         countries_v6: nowhere("geoip6"),
+        countries_mmdb: None,
+        asns: None,
         services: nowhere("services"),
     };
     let problems = resolved(folder.path(), &AlwaysAllow::default(), &[], missing).unwrap_err();

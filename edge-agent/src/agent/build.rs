@@ -51,10 +51,8 @@ pub fn build(
 ) -> (Watched, Result<Built, BuildError>) {
     let mut loaded = load(std::slice::from_ref(&config.policies), today());
     loaded.check_interfaces(&config.interfaces);
-    let SourceFiles { vendors, countries_v4, countries_v6, services } = &config.sources;
-    let data = vendors.iter().chain([countries_v4, countries_v6, services]);
     let lists = loaded.policies().iter().flat_map(|policy| &policy.destinations).flat_map(|destination| &destination.prefix_lists);
-    let files = data.chain(lists.map(|list| &list.value)).map(|file| file.as_path()).chain([config_file]);
+    let files = config.sources.paths().chain(lists.map(|list| list.value.as_path())).chain([config_file]);
     let watched = Watched { folders: [config.policies.clone()].into(), files: files.map(Path::to_owned).collect() };
 
     let stage = if loaded.problems().errors() > 0 { Stage::Load } else { Stage::Resolve };
@@ -94,12 +92,13 @@ fn policy_status(policy: &PolicyInfo, reviews: &HashMap<String, i64>) -> PolicyS
 }
 
 fn source_status(config: &AgentConfig, source: Provenance) -> SourceStatus {
-    let SourceFiles { vendors, countries_v4, countries_v6, services } = &config.sources;
+    let SourceFiles { vendors, countries_v4, countries_v6, countries_mmdb, asns, services } = &config.sources;
     let Provenance { path, entries, modified, sha256, shrunk_to, .. } = source;
     // Addresses change hands; the assignments of vendors and services are only added to.
     let (name, ages) = match &path {
         path if vendors.contains(path) => ("vendors", false),
-        path if path == countries_v4 || path == countries_v6 => ("countries", true),
+        path if path == countries_v4 || path == countries_v6 || Some(path) == countries_mmdb.as_ref() => ("countries", true),
+        path if Some(path) == asns.as_ref() => ("asns", true),
         path if path == services => ("services", false),
         _ => ("prefix_list", true),
     };

@@ -81,12 +81,13 @@ static SOURCES: Object = Object {
     keys: &[
         Key::optional("vendors", &Shape::List(1, &FILE), "assignments of the IEEE registry as CSV; those of Debian's ieee-data if absent"),
         Key::optional("countries", &Shape::Object(&COUNTRIES), "country of each address; those of Debian's tor-geoipdb if absent"),
+        Key::optional("asns", &FILE, "MMDB file with the autonomous system of each address; none if absent"),
         Key::optional("services", &FILE, "names of services, as in services(5); /etc/services if absent"),
         Key::optional("max_shrink", &SHARE, "a file that lost more of its entries since it was last used is not taken; 50% if absent"),
         Key::optional("max_age", &AGE, "a file of addresses that is older is warned of, or `never`; 400d if absent"),
     ],
     choice: false,
-    later: &["asns"],
+    later: &[],
 };
 
 static COUNTRIES: Object = Object {
@@ -94,6 +95,7 @@ static COUNTRIES: Object = Object {
     keys: &[
         Key::optional("ipv4", &FILE, "lines `first,last,CC` with addresses as numbers; /usr/share/tor/geoip if absent"),
         Key::optional("ipv6", &FILE, "lines `first,last,CC` with addresses as text; /usr/share/tor/geoip6 if absent"),
+        Key::optional("mmdb", &FILE, "MMDB file of both families, instead of those two"),
     ],
     choice: false,
     later: &[],

@@ -77,6 +77,9 @@ pub struct SourceFiles {
     pub vendors: Vec<PathBuf>,
     pub countries_v4: PathBuf,
     pub countries_v6: PathBuf,
+    /// Instead of those two.
+    pub countries_mmdb: Option<PathBuf>,
+    pub asns: Option<PathBuf>,
     pub services: PathBuf,
 }
 
@@ -122,8 +125,22 @@ impl Default for SourceFiles {
             vendors: ["oui.csv", "mam.csv", "oui36.csv"].map(|name| Path::new("/usr/share/ieee-data").join(name)).into(),
             countries_v4: "/usr/share/tor/geoip".into(),
             countries_v6: "/usr/share/tor/geoip6".into(),
+            countries_mmdb: None,
+            asns: None,
             services: "/etc/services".into(),
         }
+    }
+}
+
+impl SourceFiles {
+    /// All files that are read if a policy needs them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let Self { vendors, countries_v4, countries_v6, countries_mmdb, asns, services } = self;
+        let countries = match countries_mmdb {
+            Some(file) => vec![file],
+            None => vec![countries_v4, countries_v6],
+        };
+        vendors.iter().chain(countries).chain(asns).chain([services]).map(PathBuf::as_path)
     }
 }
 
@@ -216,12 +233,22 @@ impl AgentConfig {
         if let Some(level) = at.text("log.level").and_then(|level| level.parse().ok()) {
             log.level = level;
         }
-        let SourceFiles { vendors, countries_v4, countries_v6, services } = sources;
+        let SourceFiles { vendors, countries_v4, countries_v6, countries_mmdb, asns, services } = sources;
         if let Some(node) = at.node("sources.vendors") {
             *vendors = node.items().iter().filter_map(relative).collect();
         }
         at.path("sources.countries.ipv4", countries_v4);
         at.path("sources.countries.ipv6", countries_v6);
+        *countries_mmdb = at.node("sources.countries.mmdb").and_then(relative);
+        *asns = at.node("sources.asns").and_then(relative);
+        if let (Some(mmdb), Some(text)) =
+            (at.node("sources.countries.mmdb"), at.node("sources.countries.ipv4").or(at.node("sources.countries.ipv6")))
+        {
+            problems
+                .error(&mmdb.place, "the countries of addresses come from two kinds of files")
+                .related(&text.place, "the other is here")
+                .hint("name either `mmdb`, or `ipv4` and `ipv6`");
+        }
         at.path("sources.services", services);
         let SourceLimits { max_shrink, max_age } = source_limits;
         if let Some(share) = at.node("sources.max_shrink").and_then(|node| parsed(node, problems)) {

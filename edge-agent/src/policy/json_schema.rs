@@ -48,6 +48,9 @@ fn value(shape: &Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Text(text) => json!({"type": "string", "pattern": text.pattern, "examples": [text.example]}),
         Shape::Word(words) => json!({"enum": words}),
         Shape::Integer(first, last) => json!({"type": "integer", "minimum": first, "maximum": last}),
+        Shape::IntegerOr(first, last, inner) => {
+            json!({"anyOf": [{"type": "integer", "minimum": first, "maximum": last}, value(inner, definitions)]})
+        }
         Shape::OrNull(inner) => json!({"anyOf": [value(inner, definitions), {"type": "null"}]}),
         Shape::List(least, inner) => json!({"type": "array", "minItems": least, "items": value(inner, definitions)}),
         Shape::OneOrMany(inner) => {

@@ -85,9 +85,14 @@ static DESTINATION: Object = Object {
         Key::optional("prefixes", &Shape::List(0, &PREFIX), "CIDR prefixes, addresses, or ranges `first-last`"),
         Key::optional("prefix_lists", &Shape::List(0, &FILE), "text files of the same, one a line, plain or gzip"),
         Key::optional("countries", &Shape::List(0, &COUNTRY), "ISO 3166 codes of two letters"),
+        Key::optional(
+            "asns",
+            &Shape::List(0, &ASN),
+            "numbers of autonomous systems, with or without `AS`; needs `sources.asns` in agent.yaml",
+        ),
     ],
     choice: false,
-    later: &["domains", "domain_lists", "asns"],
+    later: &["domains", "domain_lists"],
 };
 
 static RULE: Object = Object {
@@ -195,6 +200,8 @@ pub static MAC: Shape = text("a MAC prefix", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}
 pub static PREFIX: Shape = text("a prefix", "", "42.62.48.0/24");
 static FILE: Shape = text("a file", "", "lists/servers.txt");
 static COUNTRY: Shape = text("a country's code", "^[A-Z]{2}$", "CN");
+static ASN: Shape = Shape::IntegerOr(1, u32::MAX as i64, &ASN_TEXT);
+static ASN_TEXT: Shape = text("an AS number", "^(AS|as)?[0-9]{1,10}$", "AS4134");
 static GROUP: Shape = text("a group's name", "", "phones");
 static DESTINATION_NAME: Shape = text("a destination's name", "", "servers");
 pub static SERVICE: Shape = text("a service", "", "tcp/443");

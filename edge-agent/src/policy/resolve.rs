@@ -244,7 +244,7 @@ impl Resolver<'_> {
     }
 
     fn destination(&mut self, destination: &schema::Destination) -> Vec<Arc<AddressSet>> {
-        let schema::Destination { name: _, prefixes, prefix_lists, countries } = destination;
+        let schema::Destination { name: _, prefixes, prefix_lists, countries, asns } = destination;
         let mut sets = Vec::new();
         if !prefixes.is_empty() {
             sets.push(Arc::new(prefixes.iter().copied().collect()));
@@ -254,6 +254,9 @@ impl Resolver<'_> {
         }
         for country in countries {
             sets.extend(self.country(country));
+        }
+        for asn in asns {
+            sets.extend(self.asn(asn));
         }
         sets
     }
@@ -295,6 +298,24 @@ impl Resolver<'_> {
                 None => "countries are ISO 3166 codes of two capital letters, such as `CN`".to_owned(),
             };
             self.problems.error(place, format!("the country data does not know `{code}`")).hint(hint);
+        }
+        set
+    }
+
+    fn asn(&mut self, asn: &Placed<u32>) -> Option<Arc<AddressSet>> {
+        let Placed { place, value: number } = asn;
+        let asns = match self.sources.asns() {
+            Ok(asns) => asns,
+            Err(error) => {
+                self.unusable(place, &error);
+                return None;
+            }
+        };
+        let set = asns.addresses(*number);
+        if set.is_none() {
+            self.problems
+                .error(place, format!("the ASN data has no address of AS{number}"))
+                .hint("look the number up again: it is mistyped, or the network announces nothing");
         }
         set
     }

@@ -77,6 +77,8 @@ pub struct Destination {
     /// Relative to the policy's folder, unless absolute.
     pub prefix_lists: Vec<Placed<PathBuf>>,
     pub countries: Vec<Placed<String>>,
+    /// Numbers of autonomous systems.
+    pub asns: Vec<Placed<u32>>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -209,12 +211,13 @@ fn expression(node: &Node, problems: &mut Problems) -> Option<Expression> {
 fn destination(entry: &Entry, problems: &mut Problems) -> Destination {
     let node = &entry.value;
     let name = own_name(entry, &["any"], problems);
-    let named = ["prefixes", "prefix_lists", "countries"].iter().any(|key| node.get(key).is_some_and(|list| !list.items().is_empty()));
+    let named =
+        ["prefixes", "prefix_lists", "countries", "asns"].iter().any(|key| node.get(key).is_some_and(|list| !list.items().is_empty()));
     // A key that only later versions know is a problem of its own.
     if !named && node.entries().iter().all(|entry| entry.value.items().is_empty()) {
         problems
             .error(&name.place, format!("the destination `{}` is empty", name.value))
-            .hint("name at least one of prefixes, prefix lists or countries, or remove it");
+            .hint("name at least one of prefixes, prefix lists, countries or ASNs, or remove it");
     }
     let folder = entry.place.path().parent().map(PathBuf::from).unwrap_or_default();
     Destination {
@@ -225,7 +228,23 @@ fn destination(entry: &Entry, problems: &mut Problems) -> Destination {
             .map(|Placed { place, value }| Placed { place, value: folder.join(value) })
             .collect(),
         countries: texts(list(node.get("countries"))),
+        asns: list(node.get("asns")).filter_map(|node| asn(node, problems)).collect(),
     }
+}
+
+/// `4134` or `AS4134` (RFC 5396: as one decimal number).
+fn asn(node: &Node, problems: &mut Problems) -> Option<Placed<u32>> {
+    let number = match node.text() {
+        None => node.integer::<u32>(),
+        Some(text) => {
+            let digits = text.strip_prefix("AS").or_else(|| text.strip_prefix("as")).unwrap_or(text);
+            let number =
+                digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten().filter(|number| *number > 0);
+            let fault = || Fault::new(format!("`{text}` is not the number of an autonomous system"), "such as `4134` or `AS4134`");
+            problems.take(&node.place, number.ok_or_else(fault))
+        }
+    };
+    Some(Placed { place: node.place.clone(), value: number? })
 }
 
 fn rule(node: &Node, problems: &mut Problems) -> Option<Rule> {

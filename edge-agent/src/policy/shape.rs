@@ -10,6 +10,8 @@ pub enum Shape {
     Word(&'static [&'static str]),
     /// A number from the first to the last, both included.
     Integer(i64, i64),
+    /// A number from the first to the last, or the other.
+    IntegerOr(i64, i64, &'static Shape),
     /// The value or `null`.
     OrNull(&'static Shape),
     /// A list of at least so many.
@@ -74,13 +76,14 @@ impl Shape {
                     problems.error(&node.place, format!("{number} is out of range")).hint(format!("from {first} to {last}"));
                 }
             }
-            (Self::OrNull(inner), _) => inner.check(node, problems),
+            (Self::IntegerOr(first, last, _), Value::Integer(_)) => Self::Integer(*first, *last).check(node, problems),
+            (Self::OrNull(inner) | Self::IntegerOr(_, _, inner), _) => inner.check(node, problems),
             (Self::List(least, inner), Value::List(items)) => check_items(items, *least, inner, node, problems),
             (Self::OneOrMany(inner), Value::List(items)) => check_items(items, 1, inner, node, problems),
             (Self::OneOrMany(inner), _) => inner.check(node, problems),
             (Self::Named(inner), Value::Map(entries)) => entries.iter().for_each(|entry| inner.check(&entry.value, problems)),
             (Self::Object(object), Value::Map(_)) => object.check(node, problems),
-            (Self::List(_, Self::Text(_)), Value::Text(_)) => {
+            (Self::List(_, Self::Text(_) | Self::IntegerOr(..)), Value::Text(_) | Value::Integer(_)) => {
                 problems.error(&node.place, self.mismatch(node)).hint("put brackets around it: `[…]`");
             }
             _ => {
@@ -98,7 +101,7 @@ impl Shape {
             Self::Text(text) => text.what.to_owned(),
             Self::Word(_) => "a word".to_owned(),
             Self::Integer(..) => "a number".to_owned(),
-            Self::OrNull(inner) => inner.what(),
+            Self::OrNull(inner) | Self::IntegerOr(_, _, inner) => inner.what(),
             Self::List(..) => "a list".to_owned(),
             Self::OneOrMany(inner) => format!("{} or a list", inner.what()),
             Self::Named(_) | Self::Object(_) => "a map".to_owned(),
@@ -110,9 +113,9 @@ impl Shape {
             Self::Text(text) => format!("such as `{}`", text.example),
             Self::Word(words) => format!("one of: {}", ticked(words.iter().copied())),
             Self::Integer(first, last) => format!("from {first} to {last}"),
-            Self::OrNull(inner) | Self::OneOrMany(inner) => inner.advice(),
+            Self::OrNull(inner) | Self::OneOrMany(inner) | Self::IntegerOr(_, _, inner) => inner.advice(),
             Self::List(_, inner) => match inner {
-                Self::Text(text) => format!("such as `[{}]`", text.example),
+                Self::Text(text) | Self::IntegerOr(_, _, Self::Text(text)) => format!("such as `[{}]`", text.example),
                 _ => "one item a line, each after `- `".to_owned(),
             },
             Self::Named(_) => "a name, a colon and the value: `name: …`".to_owned(),

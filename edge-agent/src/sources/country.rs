@@ -1,39 +1,25 @@
 //! The country of each address, in the two text forms of Debian's tor-geoipdb.
 
-use std::collections::HashMap;
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::by_key::{AddressesBy, Parsed};
 use super::file::{self, Cached, Provenance, SourceError};
-use crate::policy::model::{AddressSet, Ranges};
+use crate::policy::model::AddressSet;
 
 const WAY_OUT: &str = "install Debian's package tor-geoipdb, or set `sources.countries` in agent.yaml";
 
 /// ISO 3166 code in capitals, as far as the data has it.
-type Code = [u8; 2];
-type Parsed<T> = HashMap<Code, Vec<(T, T)>>;
+pub(super) type Code = [u8; 2];
 
-pub struct Countries {
-    v4: Parsed<u32>,
-    v6: Parsed<u128>,
-    /// Made when first asked for, and shared by all that name the country.
-    sets: HashMap<Code, Arc<AddressSet>>,
-}
+/// Addresses by country.
+pub struct Countries(pub(super) AddressesBy<Code>);
 
 impl Countries {
     /// All addresses of a country, or `None` if the data does not know it.
     pub fn addresses(&mut self, code: &str) -> Option<Arc<AddressSet>> {
-        let code: Code = code.as_bytes().try_into().ok()?;
-        if let Some(set) = self.sets.get(&code) {
-            return Some(set.clone());
-        }
-        let (v4, v6) = (self.v4.get(&code), self.v6.get(&code));
-        if v4.is_none() && v6.is_none() {
-            return None;
-        }
-        let set = AddressSet { v4: Ranges::new(v4.cloned().unwrap_or_default()), v6: Ranges::new(v6.cloned().unwrap_or_default()) };
-        Some(self.sets.entry(code).or_insert(Arc::new(set)).clone())
+        self.0.addresses(code.as_bytes().try_into().ok()?)
     }
 }
 
@@ -41,11 +27,11 @@ impl Countries {
 pub fn read(v4: &Path, v6: &Path) -> Result<Cached<Countries>, SourceError> {
     let (v4, v4_file) = parse(v4, |address| std::str::from_utf8(address).ok()?.parse::<u32>().ok())?;
     let (v6, v6_file) = parse(v6, |address| Some(std::str::from_utf8(address).ok()?.parse::<Ipv6Addr>().ok()?.to_bits()))?;
-    Ok(Cached { value: Countries { v4, v6, sets: HashMap::new() }, files: vec![v4_file, v6_file] })
+    Ok(Cached { value: Countries(AddressesBy::new(v4, v6)), files: vec![v4_file, v6_file] })
 }
 
 /// Lines `first,last,CC`; `#` begins a comment.
-fn parse<T: Ord>(path: &Path, number: impl Fn(&[u8]) -> Option<T>) -> Result<(Parsed<T>, Provenance), SourceError> {
+fn parse<T: Ord>(path: &Path, number: impl Fn(&[u8]) -> Option<T>) -> Result<(Parsed<Code, T>, Provenance), SourceError> {
     let (bytes, mut file) = file::read(path, "the countries of addresses", WAY_OUT)?;
     let mut parsed = Parsed::new();
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -75,6 +61,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::policy::model::Ranges;
 
     fn files(v4: &str, v6: &str) -> Result<Cached<Countries>, SourceError> {
         let folder = tempfile::tempdir().unwrap();

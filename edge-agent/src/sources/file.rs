@@ -16,6 +16,10 @@ pub enum SourceError {
     Read { what: &'static str, path: PathBuf, way_out: &'static str, source: io::Error },
     #[error("{}:{line}: this is not {expected}", path.display())]
     Format { path: PathBuf, line: usize, expected: &'static str, way_out: &'static str },
+    #[error("{} does not give {what}: {problem}", path.display())]
+    Database { path: PathBuf, what: &'static str, problem: String, way_out: &'static str },
+    #[error("no file of {what} is configured")]
+    NotConfigured { what: &'static str, way_out: &'static str },
     #[error("{} has {found} entries, and had {before} when it was last used", path.display())]
     Shrunk { path: PathBuf, found: usize, before: usize },
 }
@@ -24,7 +28,10 @@ impl SourceError {
     /// What to do about it.
     pub fn way_out(&self) -> &'static str {
         match self {
-            Self::Read { way_out, .. } | Self::Format { way_out, .. } => way_out,
+            Self::Read { way_out, .. }
+            | Self::Format { way_out, .. }
+            | Self::Database { way_out, .. }
+            | Self::NotConfigured { way_out, .. } => way_out,
             Self::Shrunk { .. } => "restore the file, or run `edge-agent reload --accept-shrink` if it is right",
         }
     }

@@ -1,8 +1,10 @@
 //! Data files that policies refer to: read when first needed, kept until the file changes, shared by all generations.
 
+pub mod by_key;
 pub mod country;
 pub mod file;
 pub mod guard;
+pub mod mmdb;
 pub mod oui;
 pub mod prefix_list;
 pub mod services;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use country::Countries;
 use file::{Cached, Provenance, SourceError};
 use guard::{Guard, Shrink};
+use mmdb::Asns;
 use oui::Registry;
 use services::ServiceNames;
 
@@ -28,6 +31,7 @@ pub struct Sources {
     guard: Guard,
     registry: Vec<Cached<Registry>>,
     countries: Option<Cached<Countries>>,
+    asns: Option<Cached<Asns>>,
     services: Option<Cached<ServiceNames>>,
     lists: HashMap<PathBuf, Cached<Arc<AddressSet>>>,
 }
@@ -40,7 +44,7 @@ impl Sources {
 
     /// The same, but a file that lost too much since it was last used is not taken.
     pub fn guarded(files: SourceFiles, guard: Guard) -> Self {
-        Self { files, guard, registry: Vec::new(), countries: None, services: None, lists: HashMap::new() }
+        Self { files, guard, registry: Vec::new(), countries: None, asns: None, services: None, lists: HashMap::new() }
     }
 
     /// What holds from the next file on that is read.
@@ -59,11 +63,12 @@ impl Sources {
 
     /// Forgets the files that have changed since they were read, and those whose content was not taken.
     pub fn refresh(&mut self) {
-        let Self { files: _, guard: _, registry, countries, services, lists } = self;
+        let Self { files: _, guard: _, registry, countries, asns, services, lists } = self;
         if !registry.iter().all(Cached::is_current) {
             registry.clear();
         }
         countries.take_if(|cached| !cached.is_current());
+        asns.take_if(|cached| !cached.is_current());
         services.take_if(|cached| !cached.is_current());
         lists.retain(|_, cached| cached.is_current());
     }
@@ -81,11 +86,28 @@ impl Sources {
         let cached = match self.countries.take() {
             Some(cached) => cached,
             None => {
-                let SourceFiles { countries_v4, countries_v6, .. } = &self.files;
-                self.guard.read(|at| country::read(at.of(countries_v4), at.of(countries_v6)))?
+                let SourceFiles { countries_v4, countries_v6, countries_mmdb, .. } = &self.files;
+                self.guard.read(|at| match countries_mmdb {
+                    Some(file) => mmdb::countries(at.of(file)),
+                    None => country::read(at.of(countries_v4), at.of(countries_v6)),
+                })?
             }
         };
         Ok(&mut self.countries.insert(cached).value)
+    }
+
+    pub fn asns(&mut self) -> Result<&mut Asns, SourceError> {
+        let cached = match self.asns.take() {
+            Some(cached) => cached,
+            None => {
+                let file = self.files.asns.as_ref().ok_or(SourceError::NotConfigured {
+                    what: "the ASNs of addresses",
+                    way_out: "set `sources.asns` in agent.yaml to an ASN database, such as GeoLite2-ASN.mmdb",
+                })?;
+                self.guard.read(|at| mmdb::asns(at.of(file)))?
+            }
+        };
+        Ok(&mut self.asns.insert(cached).value)
     }
 
     pub fn services(&mut self) -> Result<&ServiceNames, SourceError> {
@@ -113,10 +135,11 @@ impl Sources {
 
     /// What was read, and of when it is.
     pub fn provenance(&self) -> Vec<Provenance> {
-        let Self { files: _, guard: _, registry, countries, services, lists } = self;
+        let Self { files: _, guard: _, registry, countries, asns, services, lists } = self;
         let mut all: Vec<Provenance> = Vec::new();
         all.extend(registry.iter().flat_map(|cached| cached.files.iter().cloned()));
         all.extend(countries.iter().flat_map(|cached| cached.files.iter().cloned()));
+        all.extend(asns.iter().flat_map(|cached| cached.files.iter().cloned()));
         all.extend(services.iter().flat_map(|cached| cached.files.iter().cloned()));
         let first_list = all.len();
         all.extend(lists.values().flat_map(|cached| cached.files.iter().cloned()));
