@@ -31,9 +31,9 @@ pub fn filter(compiled: &Compiled) -> Result<Object> {
         *byte = verdict as u8;
     }
     let interfaces = InterfaceHash::new(&[]).context("no interfaces collide")?;
-    let constants = Constants { generation: 1, on_uninspectable: verdicts, interfaces: &interfaces };
+    let constants = Constants { generation: 1, on_uninspectable: verdicts, clock_source: 0, interfaces: &interfaces };
     let mut object = Object::create(&constants, compiled, Sharing::Private)?;
-    let slots: Vec<u32> = (0..).take(compiled.rules.len()).collect();
+    let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
     tables::fill(&mut object, compiled, &slots)?;
     object.load_programs()?;
     Ok(object)

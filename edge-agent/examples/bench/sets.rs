@@ -12,12 +12,13 @@ use edge_agent::config::{AlwaysAllow, SourceFiles};
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::load::{load, today};
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
     RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
 };
 use edge_agent::policy::resolve::resolve;
 use edge_agent::sources::Sources;
 use edge_ebpf::packet::Mac;
+use jiff::Timestamp;
 use xtask::command::workspace;
 
 /// A device and servers that the shipped policies know: frames to one are dropped, to the other passed.
@@ -53,7 +54,7 @@ pub fn resolved(folders: &[PathBuf]) -> Result<Resolved> {
 }
 
 pub fn compiled(folders: &[PathBuf]) -> Result<Compiled> {
-    Ok(compile(&resolved(folders)?)?)
+    Ok(compile(&resolved(folders)?, Timestamp::now())?)
 }
 
 /// A destination and a rule for each of these countries.
@@ -146,7 +147,7 @@ pub fn many_rules(count: u32) -> Result<Compiled> {
         let address = if rule == count - 1 { BANNED } else { Ipv4Addr::from(0x0a00_0000 + rule * 7) };
         push_rule(&mut set, vec![DeviceSelector::All], address);
     }
-    Ok(compile(&set)?)
+    Ok(compile(&set, Timestamp::now())?)
 }
 
 /// Groups that share the devices between them, each with a rule that drops what goes to [`BANNED`].
@@ -158,7 +159,7 @@ pub fn device_groups(groups: u32, devices: &[Mac]) -> Result<Compiled> {
         set.groups.push(Group { policy: PolicyId(0), name: format!("group-{group}"), when: Expr::Signal(SignalId(group)) });
         push_rule(&mut set, vec![DeviceSelector::Group(GroupId(group))], BANNED);
     }
-    Ok(compile(&set)?)
+    Ok(compile(&set, Timestamp::now())?)
 }
 
 fn empty() -> Resolved {
@@ -169,6 +170,7 @@ fn empty() -> Resolved {
         mode: Mode::Enforce,
         priority: 100,
         built_in: false,
+        expires: None,
     };
     Resolved { policies: vec![policy], ..Resolved::default() }
 }
@@ -188,6 +190,8 @@ fn push_rule(set: &mut Resolved, from: Vec<DeviceSelector>, to: Ipv4Addr) {
         to: vec![RemoteSelector::Destination(DestinationId(number))],
         services: vec![ServiceMatch::Any],
         action: Action::Drop,
+        direction: Direction::Outbound,
+        when: None,
         monitored: false,
         report: true,
     });

@@ -76,7 +76,7 @@ pub fn stages(job: Job, pins: &Path) -> Result<()> {
 
     let resolved = sets::resolved(&[folder_path])?;
     watch.lap("read_and_resolve_ms");
-    let compiled = compile(&resolved)?;
+    let compiled = compile(&resolved, jiff::Timestamp::now())?;
     drop(resolved);
     let compile_ms = watch.lap("compile_ms");
     let wanted = WantedInterface { name: INTERFACE.to_owned(), role: Role::Inside, mode: WantedMode::Native };
