@@ -3,9 +3,9 @@
 use super::{Mac, Packet, access::Frame};
 use crate::abi::Reason;
 
-const HEADER: usize = 14;
+pub(super) const HEADER: usize = 14;
 const TAG: usize = 4;
-const IPV4: u16 = 0x0800;
+pub(super) const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const CUSTOMER_TAG: u16 = 0x8100;
 const SERVICE_TAG: u16 = 0x88a8;

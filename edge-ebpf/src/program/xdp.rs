@@ -29,7 +29,10 @@ static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
 /// Frames from devices.
 #[xdp(frags)]
 pub fn edge_inside(context: XdpContext) -> u32 {
-    inside::<SCATTERED>(context, edge_decide_inside)
+    match edge_decide_plain(context.ctx) {
+        NOT_PLAIN => inside::<SCATTERED>(context, edge_decide_inside),
+        action => action,
+    }
 }
 
 /// Frames from the upstream.
@@ -85,6 +88,35 @@ pub extern "C" fn edge_decide_out_linear(context: *mut xdp_md) -> u32 {
     decide::<LINEAR>(context, Side::Outside)
 }
 
+/// What becomes of a plain packet, or [`NOT_PLAIN`]. With a decision of its own, which is short because so much of the packet is constant;
+/// a function of its own, because the stacks of the other way leave no room for its.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_decide_plain(context: *mut xdp_md) -> u32 {
+    let context = Context::<SCATTERED>::new(XdpContext::new(context));
+    let Some(packet) = Packet::plain_v4(&context.frame()) else { return NOT_PLAIN };
+    match judge(&context, &packet, Side::Inside) {
+        Some(Verdict::Pass) => xdp_action::XDP_PASS,
+        Some(Verdict::Drop) => xdp_action::XDP_DROP,
+        Some(Verdict::Reject) => edge_answer_plain(context.raw()),
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+/// No XDP action.
+const NOT_PLAIN: u32 = u32::MAX;
+
+/// Answers a rejected plain packet: rare, long, and so by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answer_plain(context: *mut xdp_md) -> u32 {
+    let mut context = Context::<SCATTERED>::new(XdpContext::new(context));
+    match Packet::plain_v4(&context.frame()) {
+        Some(packet) => answer(&mut context, &packet),
+        None => xdp_action::XDP_DROP,
+    }
+}
+
 #[inline(always)]
 fn inside<const LINEAR: bool>(context: XdpContext, decide: Decide) -> u32 {
     let context = Context::<LINEAR>::new(context);
@@ -116,6 +148,22 @@ fn decide<const LINEAR: bool>(context: *mut xdp_md, side: Side) -> u32 {
     let Some(packet) = PACKET.get_ptr(0) else { return xdp_action::XDP_ABORTED };
     // SAFETY: a live map value of this CPU, written by `parse` for this very frame.
     let packet = unsafe { &*packet };
+    match judge(&context, packet, side) {
+        Some(Verdict::Pass) => xdp_action::XDP_PASS,
+        Some(Verdict::Drop) => xdp_action::XDP_DROP,
+        Some(Verdict::Reject) => answer(&mut context, packet),
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+#[inline(always)]
+fn answer<const LINEAR: bool>(context: &mut Context<LINEAR>, packet: &Packet) -> u32 {
+    if reject::reply(context, packet) { xdp_action::XDP_TX } else { xdp_action::XDP_DROP }
+}
+
+/// Decides, counts and reports. `None`: a table lacks an entry that it must have.
+#[inline(always)]
+fn judge<const LINEAR: bool>(context: &Context<LINEAR>, packet: &Packet, side: Side) -> Option<Verdict> {
     let length = context.length() as u32;
     let interface = context.interface();
     let frame = context.frame();
@@ -123,7 +171,7 @@ fn decide<const LINEAR: bool>(context: *mut xdp_md, side: Side) -> u32 {
     let mut observer = Kernel::<LINEAR> { arrival };
     let Some(decision) = engine::decide(side, &frame, packet, &Tables, &mut observer) else {
         error!(context.log(), "generation {}: a class without its row; frame dropped", constants::generation());
-        return xdp_action::XDP_ABORTED;
+        return None;
     };
     let bytes = u64::from(length);
     count::interface(constants::interface_slot(interface), decision.verdict, bytes);
@@ -145,17 +193,7 @@ fn decide<const LINEAR: bool>(context: *mut xdp_md, side: Side) -> u32 {
             report::uninspectable(&frame, packet, arrival, decision.reason, decision.verdict);
         }
     }
-    match decision.verdict {
-        Verdict::Pass => xdp_action::XDP_PASS,
-        Verdict::Drop => xdp_action::XDP_DROP,
-        Verdict::Reject => {
-            if reject::reply(&mut context, packet) {
-                xdp_action::XDP_TX
-            } else {
-                xdp_action::XDP_DROP
-            }
-        }
-    }
+    Some(decision.verdict)
 }
 
 struct Kernel<const LINEAR: bool> {
