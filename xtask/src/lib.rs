@@ -9,4 +9,5 @@ pub mod lab;
 pub mod lint;
 pub mod run;
 pub mod setup;
+pub mod swaps;
 pub mod test;

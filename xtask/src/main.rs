@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, Purpose};
-use xtask::{bench, build, differential, kernels, lint, run, test};
+use xtask::{bench, build, differential, kernels, lint, run, swaps, test};
 
 #[derive(Parser)]
 #[command(name = "x", bin_name = "./x", about = "Set-up, build, lab, test: the project's own commands")]
@@ -34,6 +34,8 @@ enum Command {
     Differential(differential::Differential),
     /// Measure what a packet costs, beside other filters.
     Bench(bench::Bench),
+    /// Swap policy sets under traffic, and count that no frame is lost.
+    Swaps(swaps::Swaps),
     /// Run every test; as root also those that load programs and build networks.
     Test,
 }
@@ -60,6 +62,7 @@ impl Command {
             Command::Kernels(command) => command.run(),
             Command::Lint => lint::lint(),
             Command::Bench(command) => command.run(),
+            Command::Swaps(command) => command.run(),
             Command::Test => test::test(),
         }
     }

@@ -3,6 +3,7 @@
 //! Invariant: whatever fails on the way to a new generation leaves the one in force as it is.
 
 pub mod attach;
+mod batch;
 pub mod bpffs;
 pub mod clock;
 pub mod counters;

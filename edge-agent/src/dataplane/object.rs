@@ -1,8 +1,9 @@
 //! The embedded BPF object, loaded for one generation: constants baked in, own tables, shared counters.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use aya::maps::{Array, MapData, PerCpuArray};
+use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use edge_ebpf::abi::{Reason, RuleEntry};
@@ -146,6 +147,14 @@ impl Object {
     /// The map `name` as an array of `V`.
     pub fn array<V: Plain>(&mut self, name: &'static str) -> Result<Array<&mut MapData, Value<V>>, Error> {
         self.ebpf.map_mut(name).ok_or(Error::Missing { what: "map", name })?.try_into().map_err(Error::map("open", name))
+    }
+
+    /// The array `name`, for system calls that aya does not make.
+    pub fn array_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, Error> {
+        match self.ebpf.map(name) {
+            Some(Map::Array(data)) => Ok(data.fd().as_fd()),
+            _ => Err(Error::Missing { what: "array", name }),
+        }
     }
 
     /// The map `name` as an array that has a `V` for each CPU.

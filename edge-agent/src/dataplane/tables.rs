@@ -3,6 +3,7 @@
 
 use edge_ebpf::abi::{Entry, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RateEntry, RuleEntry, TIMELINE_STRETCHES};
 
+use super::batch;
 use super::error::Error;
 use super::object::{Object, RULES};
 use super::pod::{Plain, Value};
@@ -215,6 +216,12 @@ pub fn rate_entry(limit: RateLimit) -> RateEntry {
 }
 
 fn write<V: Plain>(object: &mut Object, map: &'static str, values: &[V]) -> Result<(), Error> {
+    // Its values are `V`s, which the batch relies on.
+    object.array::<V>(map)?;
+    if batch::update(object.array_fd(map)?, values).is_ok() {
+        return Ok(());
+    }
+    // One by one: the kernel knows no batches, or this tells which value it refuses.
     let mut array = object.array::<V>(map)?;
     (0..).zip(values).try_for_each(|(index, value)| array.set(index, Value::of(value), 0)).map_err(Error::map("fill", map))
 }

@@ -5,4 +5,6 @@ mod agent;
 mod log;
 mod namespace;
 mod policies;
+mod sender;
 mod swap;
+mod swaps;

@@ -1,6 +1,6 @@
 //! Cuts a number space at the borders of overlapping sets, and names the combination of sets that holds between two borders.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::policy::model::{Number, Ranges};
 
@@ -42,9 +42,10 @@ impl<T: Number + Default + 'static> Partition<T> {
             }
             count += 1;
         }
-        borders.sort_unstable();
+        // The stable sort: it finds the runs, of which each set is one, and merges them.
+        borders.sort();
         let mut members = Members(vec![0; (count as usize).div_ceil(64)].into_boxed_slice());
-        let mut numbers = HashMap::from([(members.clone(), 0)]);
+        let mut numbers: HashMap<Members, usize> = HashMap::from([(members.clone(), 0)]);
         let mut classes = vec![members.clone()];
         let mut segments = vec![(T::default(), 0)];
         for here in borders.chunk_by(|(a, _), (b, _)| a == b) {

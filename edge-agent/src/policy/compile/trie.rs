@@ -1,11 +1,12 @@
 //! Builds the tries that [`edge_ebpf::trie`] walks. Equal nodes are shared: most of a country's small prefixes make the same few patterns.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
 
 use edge_ebpf::{
     abi::{Entry, FANOUT, Node, ROOT, Skip},
     trie::Storage,
 };
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table};
 
 /// A trie as the maps hold it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,8 +53,8 @@ impl Trie {
         }
         Self {
             root: root.into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("sized above")),
-            nodes: builder.nodes,
-            skips: builder.skips,
+            nodes: builder.nodes.values,
+            skips: builder.skips.values,
         }
     }
 }
@@ -71,10 +72,8 @@ fn take<'a>(rest: &mut &'a [(Key, u32)], last: Key) -> &'a [(Key, u32)] {
 #[derive(Default)]
 struct Builder {
     skipping: bool,
-    nodes: Vec<Node>,
-    node_index: HashMap<Node, u32>,
-    skips: Vec<Skip>,
-    skip_index: HashMap<Skip, u32>,
+    nodes: Interner<Node>,
+    skips: Interner<Skip>,
 }
 
 impl Builder {
@@ -95,8 +94,7 @@ impl Builder {
             let last = first | Key::MAX.unbounded_shr(depth * 8 + 8);
             *entry = self.region(take(&mut rest, last), first, depth + 1);
         }
-        let index = intern(&mut self.nodes, &mut self.node_index, node);
-        Entry::node(index)
+        Entry::node(self.nodes.intern(node))
     }
 
     /// A skip, where everything but one block of this region has the same class.
@@ -125,7 +123,7 @@ impl Builder {
         let value = (low << (depth * 8)) & mask;
         let halves = |key: Key| [(key >> 64) as u64, key as u64];
         let skip = Skip { mask: halves(mask), value: halves(value), next, miss: Entry::class(*before), bytes, reserved: 0 };
-        Some(Entry::skip(intern(&mut self.skips, &mut self.skip_index, skip)))
+        Some(Entry::skip(self.skips.intern(skip)))
     }
 }
 
@@ -134,11 +132,33 @@ fn high_bits(bits: u32) -> Key {
     if bits == 0 { 0 } else { Key::MAX << (128 - bits) }
 }
 
-fn intern<T: Copy + Eq + std::hash::Hash>(values: &mut Vec<T>, index: &mut HashMap<T, u32>, value: T) -> u32 {
-    *index.entry(value).or_insert_with(|| {
-        values.push(value);
-        (values.len() - 1) as u32
-    })
+/// Each distinct value once. The table holds numbers only: a node is a kilobyte.
+struct Interner<T> {
+    values: Vec<T>,
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl<T> Default for Interner<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), numbers: HashTable::new(), hasher: DefaultHashBuilder::default() }
+    }
+}
+
+impl<T: Eq + Hash> Interner<T> {
+    fn intern(&mut self, value: T) -> u32 {
+        let Self { values, numbers, hasher } = self;
+        let is_same = |number: &u32| values[*number as usize] == value;
+        match numbers.entry(hasher.hash_one(&value), is_same, |number| hasher.hash_one(&values[*number as usize])) {
+            hash_table::Entry::Occupied(known) => *known.get(),
+            hash_table::Entry::Vacant(place) => {
+                let number = values.len() as u32;
+                place.insert(number);
+                values.push(value);
+                number
+            }
+        }
+    }
 }
 
 #[cfg(test)]

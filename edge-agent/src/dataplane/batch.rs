@@ -1,0 +1,52 @@
+//! `BPF_MAP_UPDATE_BATCH` (Linux 5.6), for which aya has no call: thousands of values in one system call.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::pod::Plain;
+
+/// `enum bpf_cmd` of `linux/bpf.h`.
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+/// Values of one call: the kernel reads one after the other, so more would save nothing.
+const CHUNK: usize = 4096;
+
+/// `union bpf_attr` of `linux/bpf.h`, its member `batch`.
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Writes `values` to the places 0, 1, … of an array whose values are `V`s: `map` must be one that [`super::object::Object::array`] gives
+/// as such.
+///
+/// # Errors
+/// If the kernel has no batches, or refuses a value; some of them may be written then.
+pub fn update<V: Plain>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
+    let keys: Vec<u32> = (0..values.len() as u32).collect();
+    for (keys, values) in keys.chunks(CHUNK).zip(values.chunks(CHUNK)) {
+        let mut batch = Batch {
+            in_batch: 0,
+            out_batch: 0,
+            keys: keys.as_ptr() as u64,
+            values: values.as_ptr() as u64,
+            count: keys.len() as u32,
+            map_fd: map.as_raw_fd() as u32,
+            elem_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: the kernel reads `count` keys of four bytes and `count` values of the map's value size, which is `V`'s, and writes only
+        // `count`; all of it outlives the call.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_BATCH, std::ptr::from_mut(&mut batch), size_of::<Batch>()) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
