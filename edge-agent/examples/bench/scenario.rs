@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use aya::programs::ProgramInfo;
 use edge_agent::engine::frame::{Ends, FrameSpec, TcpFlags, Transport};
-use edge_agent::engine::host::HostEngine;
+use edge_agent::engine::{Engine, host::HostEngine};
 use edge_agent::policy::compile::Compiled;
 use edge_ebpf::abi::Verdict;
 use edge_ebpf::packet::Mac;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use edge_agent::engine::{Engine, oracle::Oracle};
 use edge_agent::policy::model::{
     Action, DeviceSelector, Expr, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ServiceMatch, Signal,
 };
@@ -12,18 +13,17 @@ use jiff::Timestamp;
 
 use crate::corpus_case::{self, DeviceCase, ExpectCase, ExpressionCase, FrameCase, PolicyCase, RuleCase, WhenCase};
 use crate::frames::Arrival;
-use crate::judge::{Judge, Prepared};
 use crate::policies::Case;
 
-/// As a file of the corpus; what is expected is what the oracle says.
+/// As a file of the corpus; what is expected is what the oracle says, which knows of no answers.
 pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::Case> {
     let Case { policies: set, on_uninspectable } = case;
-    let prepared = Prepared::new(case)?;
-    let mut judge = Judge::new(&prepared, false)?;
+    let mut oracle = Oracle::new(set, *on_uninspectable);
     let mut counters: BTreeMap<String, u64> = BTreeMap::new();
     let mut described = Vec::new();
     for (index, arrival) in frames.iter().enumerate() {
-        let outcome = judge.run(arrival)?.oracle;
+        oracle.set_time(Timestamp::from_second(arrival.at)?)?;
+        let outcome = oracle.run_on(arrival.side, &arrival.frame)?;
         for rule in outcome.rule.iter().chain(&outcome.monitored) {
             *counters.entry(corpus_case::rule_name(set, *rule)).or_default() += 1;
         }

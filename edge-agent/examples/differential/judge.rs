@@ -1,7 +1,9 @@
 //! One policy set in all engines.
 
 use anyhow::Context;
-use edge_agent::engine::{Outcome, host::HostEngine, kernel::KernelEngine, oracle::Oracle};
+use edge_agent::engine::Outcome;
+use edge_agent::engine::kernel::KernelEngine;
+use edge_agent::engine::trio::{Disagreement, Trio};
 use edge_agent::policy::compile::{Compiled, compile};
 use jiff::Timestamp;
 
@@ -14,59 +16,52 @@ pub struct Prepared<'a> {
     compiled: Compiled,
 }
 
+/// How the kernel is asked, if it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    Without,
+    /// What it does with each frame, and its counters once.
+    InSum,
+    /// Its counters after each frame, too.
+    ByFrame,
+}
+
 impl<'a> Prepared<'a> {
     pub fn new(case: &'a Case) -> anyhow::Result<Self> {
         Ok(Self { case, compiled: compile(&case.policies, Timestamp::from_second(START)?).context("compile a random policy set")? })
     }
-}
 
-pub struct Judge<'a> {
-    host: HostEngine<'a>,
-    oracle: Oracle<'a>,
-    kernel: Option<KernelEngine>,
-    now: Option<i64>,
-}
-
-/// What the engines say of one frame.
-pub struct Verdicts {
-    /// With the host engine's answer: it has none of its own.
-    pub oracle: Outcome,
-    host: Outcome,
-    kernel: Option<Outcome>,
-}
-
-impl<'a> Judge<'a> {
-    pub fn new(prepared: &'a Prepared<'a>, with_kernel: bool) -> anyhow::Result<Self> {
-        let Prepared { case: Case { policies, on_uninspectable }, compiled } = prepared;
-        let kernel = if with_kernel { Some(KernelEngine::new(compiled, *on_uninspectable).context("load into the kernel")?) } else { None };
-        Ok(Self { host: HostEngine::new(compiled, *on_uninspectable), oracle: Oracle::new(policies, *on_uninspectable), kernel, now: None })
-    }
-
-    pub fn run(&mut self, arrival: &Arrival) -> anyhow::Result<Verdicts> {
-        let Self { host, oracle, kernel, now } = self;
-        let Arrival { side, at, frame } = arrival;
-        if *now != Some(*at) {
-            host.set_time(*at);
-            oracle.set_time(*at);
-            if let Some(kernel) = kernel {
-                kernel.set_time(*at)?;
+    /// Runs all frames, each after the time that it has; `each` sees what the engines agree on. The first disagreement ends it: the place
+    /// of its frame, or that of the last one where only the sums of the counters are wrong.
+    pub fn disagreement(
+        &self,
+        frames: &[Arrival],
+        asked: Kernel,
+        mut each: impl FnMut(&Outcome),
+    ) -> anyhow::Result<Option<(usize, Disagreement)>> {
+        let Self { case: Case { policies, on_uninspectable }, compiled } = self;
+        let kernel = match asked {
+            Kernel::Without => None,
+            Kernel::InSum | Kernel::ByFrame => Some(KernelEngine::new(compiled, *on_uninspectable).context("load into the kernel")?),
+        };
+        let mut trio = Trio::new(policies, compiled, *on_uninspectable, kernel);
+        let mut now = None;
+        for (index, Arrival { side, at, frame }) in frames.iter().enumerate() {
+            if now != Some(*at) {
+                trio.set_time(Timestamp::from_second(*at)?)?;
+                now = Some(*at);
             }
-            *now = Some(*at);
+            let asked_so = if asked == Kernel::ByFrame { trio.run_on(*side, frame) } else { trio.act_on(*side, frame) };
+            match asked_so.with_context(|| format!("run frame {index}"))? {
+                Ok(outcome) => each(&outcome),
+                Err(disagreement) => return Ok(Some((index, disagreement))),
+            }
         }
-        let host = host.run_on(*side, frame)?;
-        let oracle = Outcome { reply: host.reply.clone(), ..oracle.run_on(*side, frame) };
-        let kernel = kernel.as_mut().map(|kernel| kernel.run_on(*side, frame)).transpose()?;
-        Ok(Verdicts { oracle, host, kernel })
-    }
-}
-
-impl Verdicts {
-    /// What they do not agree on, in words.
-    pub fn difference(&self) -> Option<String> {
-        let Self { oracle, host, kernel } = self;
-        if host != oracle {
-            return Some(format!("the oracle says {oracle:?}, the host engine {host:?}"));
+        if asked == Kernel::InSum
+            && let Err(disagreement) = trio.counters()?
+        {
+            return Ok(Some((frames.len().saturating_sub(1), disagreement)));
         }
-        kernel.as_ref().filter(|kernel| *kernel != host).map(|kernel| format!("oracle and host engine say {host:?}, the kernel {kernel:?}"))
+        Ok(None)
     }
 }

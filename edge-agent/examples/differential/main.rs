@@ -10,13 +10,14 @@ mod policies;
 mod shrink;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Parser;
 use fastrand::Rng;
+use xtask::lab::signal;
 
-use judge::{Judge, Prepared};
+use judge::{Kernel, Prepared};
 
 #[derive(Parser)]
 #[command(about = "Compares the three engines on random policies and packets")]
@@ -33,33 +34,54 @@ struct Arguments {
     /// Leave the kernel out, which needs root.
     #[arg(long)]
     without_kernel: bool,
+    /// End after so many seconds, with what has been done till then; so does Ctrl-C.
+    #[arg(long)]
+    seconds: Option<u64>,
 }
 
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_secs(10);
+
 fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { pairs, seed, packets, without_kernel } = Arguments::parse();
+    let Arguments { pairs, seed, packets, without_kernel, seconds } = Arguments::parse();
     if packets == 0 {
         bail!("--packets 0 asks nothing: give at least 1");
     }
+    signal::handle()?;
+    let asked = if without_kernel { Kernel::Without } else { Kernel::InSum };
     let start = Instant::now();
+    let mut told = start;
     let mut rng = Rng::with_seed(seed);
     let mut tally = Tally::default();
-    while tally.pairs < pairs {
+    let out_of_time = || seconds.is_some_and(|seconds| start.elapsed() >= Duration::from_secs(seconds));
+    while tally.pairs < pairs && !out_of_time() && !signal::is_interrupted() {
         let case = policies::random(&mut rng);
         let frames = frames::arrivals(&mut rng, packets.min(pairs - tally.pairs));
         let prepared = Prepared::new(&case)?;
-        let mut judge = Judge::new(&prepared, !without_kernel)?;
-        for (index, frame) in frames.iter().enumerate() {
-            let verdicts = judge.run(frame).with_context(|| format!("run frame {index} of policy set {}", tally.sets))?;
-            tally.count(&verdicts.oracle);
-            if let Some(difference) = verdicts.difference() {
-                println!("seed {seed}, policy set {}, frame {index}: {difference}", tally.sets);
-                println!("shrunk, for edge-agent/tests/corpus/ once it is understood:\n");
-                println!("{}", shrink::shrink(&case, &frames[..=index], !without_kernel)?);
-                return Ok(ExitCode::FAILURE);
-            }
+        if let Some((index, disagreement)) = prepared.disagreement(&frames, asked, |outcome| tally.count(outcome))? {
+            println!("seed {seed}, policy set {}, frame {index}: {disagreement}", tally.sets);
+            // Where sums differ, which frame it was.
+            let by_frame = if without_kernel { Kernel::Without } else { Kernel::ByFrame };
+            let last = match prepared.disagreement(&frames, by_frame, |_| {})? {
+                Some((frame, disagreement)) => {
+                    println!("by frame: {frame}: {disagreement}");
+                    frame
+                }
+                None => index,
+            };
+            println!("shrunk, for edge-agent/tests/corpus/ once it is understood:\n");
+            println!("{}", shrink::shrink(&case, &frames[..=last], asked)?);
+            return Ok(ExitCode::FAILURE);
         }
         tally.sets += 1;
         tally.pairs += frames.len() as u64;
+        if told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            eprintln!("differential: {} of {pairs} pairs, {} policy sets, {:.0} s", tally.pairs, tally.sets, start.elapsed().as_secs_f64());
+        }
+    }
+    if tally.pairs < pairs {
+        println!("ended before its time: {} of {pairs} pairs", tally.pairs);
     }
     let Tally { pairs, sets, passed, dropped, rejected, answered, by_rule, monitored, uninspectable } = tally;
     println!(

@@ -7,14 +7,14 @@ use edge_ebpf::engine::Side;
 use crate::corpus_case;
 use crate::describe;
 use crate::frames::Arrival;
-use crate::judge::{Judge, Prepared};
+use crate::judge::{Kernel, Prepared};
 use crate::policies::{Case, START};
 
 /// Attempts, each of which may load a program.
 const ATTEMPTS: usize = 300;
 
 /// The last of `frames` shows a difference. Returns a smaller pair that still does, in the corpus' form.
-pub fn shrink(case: &Case, frames: &[Arrival], with_kernel: bool) -> anyhow::Result<String> {
+pub fn shrink(case: &Case, frames: &[Arrival], asked: Kernel) -> anyhow::Result<String> {
     let mut case = case.clone();
     let mut frames = frames.to_vec();
     let mut attempts = ATTEMPTS;
@@ -23,14 +23,7 @@ pub fn shrink(case: &Case, frames: &[Arrival], with_kernel: bool) -> anyhow::Res
             return Ok(false);
         }
         attempts -= 1;
-        let prepared = Prepared::new(case)?;
-        let mut judge = Judge::new(&prepared, with_kernel)?;
-        for frame in frames {
-            if judge.run(frame)?.difference().is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(Prepared::new(case)?.disagreement(frames, asked, |_| {})?.is_some())
     };
     // Most frames stand alone; the others need the first fragments before them.
     let last = frames[frames.len() - 1..].to_vec();

@@ -8,6 +8,7 @@ use edge_agent::config::AgentConfig;
 
 mod check;
 mod detach;
+mod engine_choice;
 mod reload;
 mod run;
 mod schema;

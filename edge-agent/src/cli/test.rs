@@ -2,13 +2,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use edge_agent::engine::Outcome;
-use edge_agent::engine::policy_test::{Engine, EngineKind, differences, frame, rule_name};
+use edge_agent::engine::policy_test::{differences, frame, rule_name};
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::load::{load, today};
 use edge_agent::policy::resolve::{ResolvedTest, resolve};
 use edge_agent::sources::Sources;
+
+use super::engine_choice::EngineChoice;
 
 /// Run the tests that policies carry
 ///
@@ -18,18 +20,11 @@ use edge_agent::sources::Sources;
 pub struct Test {
     /// Policy files, or folders of them [default: the folder that agent.yaml names]
     paths: Vec<PathBuf>,
-    /// What answers: the program in the kernel, or the same code in this process [default: kernel as root, else host]
-    #[arg(long)]
-    engine: Option<EngineChoice>,
+    #[command(flatten)]
+    engine: EngineChoice,
     /// One JSON object a line: each test, then a summary.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum EngineChoice {
-    Kernel,
-    Host,
 }
 
 impl Test {
@@ -53,8 +48,8 @@ impl Test {
             }
         };
         let compiled = compile(&resolution.resolved, jiff::Timestamp::now())?;
-        let kind = kind(engine);
-        let mut engine = Engine::new(kind, &compiled, config.uninspectable)?;
+        let kind = engine.kind();
+        let mut engine = kind.start(&resolution.resolved, &compiled, config.uninspectable)?;
         let mut out = io::stdout().lock();
         let (mut passed, mut failed) = (0, 0);
         for test in &resolution.tests {
@@ -77,16 +72,6 @@ impl Test {
             writeln!(out, "{passed} passed, {failed} failed ({} engine)", kind.name())?;
         }
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-fn kind(choice: Option<EngineChoice>) -> EngineKind {
-    match choice {
-        Some(EngineChoice::Kernel) => EngineKind::Kernel,
-        Some(EngineChoice::Host) => EngineKind::Host,
-        // SAFETY: takes nothing, touches nothing, cannot fail.
-        None if unsafe { libc::geteuid() } == 0 => EngineKind::Kernel,
-        None => EngineKind::Host,
     }
 }
 

@@ -13,10 +13,14 @@ use edge_ebpf::{
     reject::{self, Buffer},
     trie::Storage,
 };
+use jiff::Timestamp;
 
-use super::{Outcome, SOME_TIME};
+use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
 use crate::dataplane::tables::{rate_entry, rule_entry};
 use crate::policy::{compile::Compiled, model::RuleId};
+
+/// Nanoseconds.
+const MINUTE: u64 = 60_000_000_000;
 
 /// A generation in memory, and the fragments that it remembers.
 pub struct HostEngine<'a> {
@@ -24,8 +28,8 @@ pub struct HostEngine<'a> {
     fragments: HashMap<FragmentKey, FragmentVerdict>,
     /// Until when each bucket is spent, in nanoseconds; by device and rule.
     buckets: HashMap<(Mac, u32), u64>,
-    /// Seconds of the Unix epoch.
-    now: i64,
+    /// Nanoseconds of the Unix epoch.
+    now: u64,
 }
 
 /// A compiled set lacks an entry that it must have: a defect of the compiler.
@@ -36,27 +40,19 @@ pub struct MissingEntry;
 impl<'a> HostEngine<'a> {
     /// `on_uninspectable` by `Reason as usize`.
     pub fn new(compiled: &'a Compiled, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
-        Self { tables: HostTables { compiled, on_uninspectable }, fragments: HashMap::new(), buckets: HashMap::new(), now: SOME_TIME }
+        let now = nanoseconds(SOME_TIME);
+        Self { tables: HostTables { compiled, on_uninspectable }, fragments: HashMap::new(), buckets: HashMap::new(), now }
+    }
+}
+
+impl Engine for HostEngine<'_> {
+    fn set_time(&mut self, now: Timestamp) -> Result<(), EngineError> {
+        self.now = nanoseconds(now);
+        Ok(())
     }
 
-    /// Sets the time, in seconds of the Unix epoch.
-    pub fn set_time(&mut self, now: i64) {
-        self.now = now;
-    }
-
-    /// Decides about a frame from a device, see [`Self::run_on`].
-    ///
-    /// # Errors
-    /// If the tables are defective.
-    pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, MissingEntry> {
-        self.run_on(Side::Inside, frame)
-    }
-
-    /// Decides about a frame, remembers it if it is a first fragment, and charges it where a rate is.
-    ///
-    /// # Errors
-    /// If the tables are defective.
-    pub fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, MissingEntry> {
+    /// Remembers a first fragment, and charges a frame where a rate is.
+    fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, EngineError> {
         let view = Frame::new(frame);
         let packet = Packet::parse(&view);
         let Self { tables, fragments, buckets, now } = self;
@@ -147,7 +143,7 @@ impl Tables for HostTables<'_> {
 struct Recorder<'a> {
     compiled: &'a Compiled,
     buckets: &'a mut HashMap<(Mac, u32), u64>,
-    now: i64,
+    now: u64,
     length: usize,
     fragments: &'a mut HashMap<FragmentKey, FragmentVerdict>,
     monitored: Vec<RuleId>,
@@ -161,11 +157,11 @@ impl Observer for Recorder<'_> {
         self.fragments.insert(*key, verdict);
     }
     fn minute(&mut self) -> u64 {
-        self.now.max(0).unsigned_abs() / 60
+        self.now / MINUTE
     }
     fn within_rate(&mut self, packet: &Packet, side: Side, rule: &RuleEntry) -> bool {
         let Some(limit) = self.compiled.rules.get(rule.rule as usize).and_then(|rule| rule.limit) else { return false };
-        let now = self.now.max(0).unsigned_abs() * 1_000_000_000;
+        let now = self.now;
         let device = if side == Side::Inside { packet.device } else { Mac(0) };
         let spent = self.buckets.entry((device, rule.rule)).or_insert(now);
         match rate::charge(&rate_entry(limit), *spent, now, self.length as u32) {

@@ -5,8 +5,10 @@ use aya::maps::{MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions};
 use edge_ebpf::abi::{CLOCK_STANDS, Clock, Counter, INTERFACE_HASH, OnUninspectable, Reason, Verdict};
 use edge_ebpf::engine::Side;
+use jiff::Timestamp;
 
-use super::{Outcome, SOME_TIME};
+use super::counts::Counts;
+use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
 use crate::dataplane::error::Error;
 use crate::dataplane::interface_hash::InterfaceHash;
 use crate::dataplane::object::{CLOCK, Constants, INTERFACE_COUNTERS, Object, REASONS, RULE_COUNTERS, Sharing, UNINSPECTABLE};
@@ -35,15 +37,24 @@ pub struct KernelEngine {
     before: Counts,
 }
 
-/// The packets that the program has counted.
-#[derive(Default)]
-struct Counts {
-    /// By counter slot.
-    rules: Vec<u64>,
-    /// By [`Verdict`].
-    verdicts: Vec<u64>,
-    /// By [`Reason::slot`].
-    uninspectable: Vec<u64>,
+/// What the program does with a frame; why, only the counters tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Act {
+    Pass,
+    /// Also a rejected frame that no answer is due for.
+    Drop,
+    Answer(Vec<u8>),
+}
+
+impl Act {
+    /// What is to be done by an outcome.
+    pub fn of(outcome: &Outcome) -> Self {
+        match (outcome.verdict, &outcome.reply) {
+            (Verdict::Pass, _) => Self::Pass,
+            (Verdict::Reject, Some(reply)) => Self::Answer(reply.clone()),
+            (Verdict::Drop | Verdict::Reject, _) => Self::Drop,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +63,10 @@ pub enum KernelEngineError {
     Dataplane(#[from] Error),
     #[error("the kernel refused to run a frame of {length} bytes through the program: {source}")]
     Run { length: usize, source: aya::programs::ProgramError },
-    #[error("the program returned {returned} and counted {counted:?}, which contradict each other: a defect, please report it")]
-    Contradiction { returned: u32, counted: Vec<Verdict> },
+    #[error("the program returned {returned}, which it never does: a defect, please report it")]
+    Returned { returned: u32 },
+    #[error("the program's act is {act:?} and it counted {counted:?}, which contradict each other: a defect, please report it")]
+    Contradiction { act: Act, counted: Vec<Verdict> },
 }
 
 impl KernelEngine {
@@ -79,33 +92,21 @@ impl KernelEngine {
         let rule_of_slot = numbered.iter().chain(limited).map(|(number, _)| RuleId(*number)).collect();
         let monitored = compiled.rules.iter().map(|rule| rule.monitored).collect();
         let mut engine = Self { object, rule_of_slot, monitored, before: Counts::default() };
-        engine.set_time(SOME_TIME)?;
+        engine.stand_at(SOME_TIME)?;
         engine.before = engine.counts()?;
         Ok(engine)
     }
 
-    /// Sets the program's time, in seconds of the Unix epoch.
-    ///
-    /// # Errors
-    /// If the kernel refuses it.
-    pub fn set_time(&mut self, now: i64) -> Result<(), Error> {
-        let clock = Clock { unix_offset: 0, standing: now.max(0).unsigned_abs() * 1_000_000_000 };
-        self.object.array(CLOCK)?.set(0, Value(clock), 0).map_err(Error::map("write", CLOCK))
+    fn stand_at(&mut self, now: Timestamp) -> Result<(), KernelEngineError> {
+        let clock = Clock { unix_offset: 0, standing: nanoseconds(now) };
+        Ok(self.object.array(CLOCK)?.set(0, Value(clock), 0).map_err(Error::map("write", CLOCK))?)
     }
 
-    /// Runs a frame through the program of the inside interfaces, see [`Self::run_on`].
+    /// Runs a frame through the program of that side's interfaces, and asks no more than what the program does with it.
     ///
     /// # Errors
-    /// As there.
-    pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, KernelEngineError> {
-        self.run_on(Side::Inside, frame)
-    }
-
-    /// Runs a frame through the program of that side's interfaces.
-    ///
-    /// # Errors
-    /// If the kernel does not take the frame (it wants an Ethernet header at least), or the program contradicts itself.
-    pub fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, KernelEngineError> {
+    /// If the kernel does not take the frame (it wants an Ethernet header at least).
+    pub fn act_on(&mut self, side: Side, frame: &[u8]) -> Result<Act, KernelEngineError> {
         let role = match side {
             Side::Inside => Role::Inside,
             Side::Outside => Role::Outside,
@@ -116,47 +117,75 @@ impl KernelEngine {
         options.data_out = Some(&mut output);
         let result =
             self.object.program(role)?.test_run(options).map_err(|source| KernelEngineError::Run { length: frame.len(), source })?;
+        output.truncate(result.data_size_out as usize);
+        match result.return_value {
+            action::PASS => Ok(Act::Pass),
+            action::DROP => Ok(Act::Drop),
+            action::TX => Ok(Act::Answer(output)),
+            returned => Err(KernelEngineError::Returned { returned }),
+        }
+    }
+
+    /// What the program has counted so far.
+    ///
+    /// # Errors
+    /// If the kernel does not let its counters be read.
+    pub fn counts(&self) -> Result<Counts, KernelEngineError> {
+        let Self { object, rule_of_slot, monitored: _, before: _ } = self;
+        Ok(Counts {
+            rules: counters(object, RULE_COUNTERS, rule_of_slot.len())?,
+            verdicts: counters(object, INTERFACE_COUNTERS, Verdict::ALL.len())?,
+            uninspectable: counters(object, UNINSPECTABLE, Reason::SLOTS)?,
+        })
+    }
+
+    /// Sees from the counters why.
+    fn explained(&mut self, act: Act) -> Result<Outcome, KernelEngineError> {
         let now = self.counts()?;
         let before = std::mem::replace(&mut self.before, now);
         let Counts { rules, verdicts, uninspectable } = &self.before;
         let counted: Vec<Verdict> = changed(&before.verdicts, verdicts).map(|index| Verdict::ALL[index]).collect();
-        let (verdict, answered) = match (result.return_value, counted.as_slice()) {
-            (action::PASS, [Verdict::Pass]) => (Verdict::Pass, false),
-            (action::DROP, [verdict @ (Verdict::Drop | Verdict::Reject)]) => (*verdict, false),
-            (action::TX, [Verdict::Reject]) => (Verdict::Reject, true),
-            (returned, _) => return Err(KernelEngineError::Contradiction { returned, counted }),
+        let (verdict, reply) = match (act, counted.as_slice()) {
+            (Act::Pass, [Verdict::Pass]) => (Verdict::Pass, None),
+            (Act::Drop, [verdict @ (Verdict::Drop | Verdict::Reject)]) => (*verdict, None),
+            (Act::Answer(answer), [Verdict::Reject]) => (Verdict::Reject, Some(answer)),
+            (act, _) => return Err(KernelEngineError::Contradiction { act, counted }),
         };
         let slot = changed(&before.uninspectable, uninspectable).next();
         let reason = Reason::ALL.into_iter().find(|reason| Some(reason.slot(verdict)) == slot);
         let (monitored, deciding): (Vec<RuleId>, Vec<RuleId>) =
             changed(&before.rules, rules).map(|slot| self.rule_of_slot[slot]).partition(|rule| self.monitored[rule.index()]);
-        output.truncate(result.data_size_out as usize);
-        Ok(Outcome { verdict, rule: deciding.first().copied(), monitored, reason, reply: answered.then_some(output) })
+        Ok(Outcome { verdict, rule: deciding.first().copied(), monitored, reason, reply })
+    }
+}
+
+impl Engine for KernelEngine {
+    fn set_time(&mut self, now: Timestamp) -> Result<(), EngineError> {
+        Ok(self.stand_at(now)?)
     }
 
-    fn counts(&self) -> Result<Counts, Error> {
-        let Self { object, rule_of_slot, monitored: _, before: _ } = self;
-        Ok(Counts {
-            rules: packets(object, RULE_COUNTERS, rule_of_slot.len())?,
-            verdicts: packets(object, INTERFACE_COUNTERS, Verdict::ALL.len())?,
-            uninspectable: packets(object, UNINSPECTABLE, Reason::SLOTS)?,
-        })
+    fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, EngineError> {
+        let act = self.act_on(side, frame)?;
+        Ok(self.explained(act)?)
     }
 }
 
 /// The first `count` counters of `map`, summed over the CPUs.
-fn packets(object: &Object, map: &'static str, count: usize) -> Result<Vec<u64>, Error> {
+fn counters(object: &Object, map: &'static str, count: usize) -> Result<Vec<Counter>, Error> {
     let counters: PerCpuArray<&MapData, Value<Counter>> = object.per_cpu(map)?;
     (0..)
         .take(count)
         .map(|index| {
             let values = counters.get(&index, 0).map_err(Error::map("read", map))?;
-            Ok(values.iter().map(|Value(counter)| counter.packets).sum())
+            Ok(values.iter().fold(Counter::default(), |sum, Value(Counter { packets, bytes })| Counter {
+                packets: sum.packets + packets,
+                bytes: sum.bytes + bytes,
+            }))
         })
         .collect()
 }
 
 /// The places that differ.
-fn changed<'a>(before: &'a [u64], now: &'a [u64]) -> impl Iterator<Item = usize> + 'a {
+fn changed<'a>(before: &'a [Counter], now: &'a [Counter]) -> impl Iterator<Item = usize> + 'a {
     before.iter().zip(now).enumerate().filter(|(_, (before, now))| before != now).map(|(index, _)| index)
 }

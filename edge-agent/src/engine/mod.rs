@@ -1,17 +1,100 @@
-//! Ways of asking "what would become of this frame?" without traffic: the shared core over host tables, and the loaded kernel program.
+//! Ways of asking "what would become of this frame?" without traffic: the shared core over host tables, the loaded kernel program, and the
+//! oracle that judges both.
 
+pub mod counts;
 pub mod frame;
 pub mod host;
 pub mod kernel;
 pub mod oracle;
 pub mod policy_test;
+pub mod trio;
 
-use edge_ebpf::abi::{Reason, Verdict};
+use edge_ebpf::abi::{OnUninspectable, Reason, Verdict};
+use edge_ebpf::engine::Side;
+use jiff::Timestamp;
 
-use crate::policy::model::RuleId;
+use self::host::{HostEngine, MissingEntry};
+use self::kernel::{KernelEngine, KernelEngineError};
+use self::oracle::Oracle;
+use crate::policy::compile::Compiled;
+use crate::policy::model::{Resolved, RuleId};
 
-/// Seconds of the Unix epoch, where a test does not say when it is: the day of the advisory, 2014-10-24, at noon (UTC).
-pub const SOME_TIME: i64 = 1_414_152_000;
+/// When it is, where nobody says: the day of the advisory, 2014-10-24, at noon (UTC).
+pub const SOME_TIME: Timestamp = Timestamp::constant(1_414_152_000, 0);
+
+/// Knows a policy set, the fragments that it has seen, and what devices have used of their rates.
+pub trait Engine {
+    /// Sets the time. It should not go back: rates are counted in it.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    fn set_time(&mut self, now: Timestamp) -> Result<(), EngineError>;
+
+    /// Decides about a frame that comes in on an interface of that side.
+    ///
+    /// # Errors
+    /// If the kernel does not take the frame (it wants an Ethernet header at least), or the engine has a defect.
+    fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, EngineError>;
+
+    /// Decides about a frame from a device.
+    ///
+    /// # Errors
+    /// As [`Self::run_on`].
+    fn run(&mut self, frame: &[u8]) -> Result<Outcome, EngineError> {
+        self.run_on(Side::Inside, frame)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Kernel(#[from] KernelEngineError),
+    #[error(transparent)]
+    Host(#[from] MissingEntry),
+}
+
+/// Engines by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EngineKind {
+    /// The program itself, in the kernel: needs root.
+    Kernel,
+    /// The code that it is made of, in this process.
+    Host,
+    /// The policies read rule by rule; makes no answers to rejected frames.
+    Oracle,
+}
+
+impl EngineKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Host => "host",
+            Self::Oracle => "oracle",
+        }
+    }
+
+    /// An engine of this kind for `policies`, of which `compiled` was made. `on_uninspectable` by `Reason as usize`.
+    ///
+    /// # Errors
+    /// If the kernel refuses the program.
+    pub fn start<'a>(
+        self,
+        policies: &'a Resolved,
+        compiled: &'a Compiled,
+        on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+    ) -> Result<Box<dyn Engine + 'a>, EngineError> {
+        Ok(match self {
+            Self::Kernel => Box::new(KernelEngine::new(compiled, on_uninspectable)?),
+            Self::Host => Box::new(HostEngine::new(compiled, on_uninspectable)),
+            Self::Oracle => Box::new(Oracle::new(policies, on_uninspectable)),
+        })
+    }
+}
+
+/// Nanoseconds of the Unix epoch, as the program counts them; what is before or after those is at their ends.
+fn nanoseconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_nanosecond().max(0)).unwrap_or(u64::MAX)
+}
 
 /// What an engine says of one frame.
 #[derive(Clone, PartialEq, Eq, Debug)]

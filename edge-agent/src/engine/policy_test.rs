@@ -1,78 +1,15 @@
 //! The tests that policies carry: each is one packet, asked of an engine, and what was expected of it.
 
-use edge_ebpf::abi::{OnUninspectable, Reason};
 use edge_ebpf::packet::Mac;
 
 use super::Outcome;
 use super::frame::{Ends, FrameSpec, Transport};
-use super::host::{HostEngine, MissingEntry};
-use super::kernel::{KernelEngine, KernelEngineError};
 use crate::policy::compile::Compiled;
 use crate::policy::expectation::{Expectation, PolicyTest, RuleName};
 use crate::policy::model::{PortProtocol, RuleId};
 use crate::policy::resolve::ResolvedTest;
 use crate::policy::schema::Placed;
 use crate::policy::service::ServicePoint;
-
-/// What answers.
-pub enum Engine<'a> {
-    /// The program itself, in the kernel: needs root.
-    Kernel(Box<KernelEngine>),
-    /// The code that it is made of, in this process.
-    Host(HostEngine<'a>),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    #[error(transparent)]
-    Kernel(#[from] KernelEngineError),
-    #[error(transparent)]
-    Host(#[from] MissingEntry),
-}
-
-/// Engines by name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum EngineKind {
-    Kernel,
-    Host,
-}
-
-impl EngineKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-            Self::Host => "host",
-        }
-    }
-}
-
-impl<'a> Engine<'a> {
-    /// Loads `compiled`; `on_uninspectable` by `Reason as usize`.
-    ///
-    /// # Errors
-    /// If the kernel refuses the program.
-    pub fn new(
-        kind: EngineKind,
-        compiled: &'a Compiled,
-        on_uninspectable: [OnUninspectable; Reason::ALL.len()],
-    ) -> Result<Self, EngineError> {
-        Ok(match kind {
-            EngineKind::Kernel => Self::Kernel(Box::new(KernelEngine::new(compiled, on_uninspectable)?)),
-            EngineKind::Host => Self::Host(HostEngine::new(compiled, on_uninspectable)),
-        })
-    }
-
-    /// What becomes of a frame that a device sends.
-    ///
-    /// # Errors
-    /// If the engine cannot tell, which is a defect.
-    pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, EngineError> {
-        Ok(match self {
-            Self::Kernel(engine) => engine.run(frame)?,
-            Self::Host(engine) => engine.run(frame)?,
-        })
-    }
-}
 
 /// The test's packet.
 pub fn frame(test: &PolicyTest) -> FrameSpec {
@@ -136,8 +73,11 @@ pub fn differences(test: &ResolvedTest, compiled: &Compiled, outcome: &Outcome) 
 mod tests {
     use std::fs;
 
+    use edge_ebpf::abi::{OnUninspectable, Reason};
+
     use super::*;
     use crate::config::AlwaysAllow;
+    use crate::engine::EngineKind;
     use crate::policy::compile::compile;
     use crate::policy::load::{load, today};
     use crate::policy::resolve::resolve;
@@ -166,7 +106,8 @@ spec:
         let loaded = load(&[folder.path().to_owned()], today());
         let resolution = resolve(loaded, &AlwaysAllow::default(), &[], &mut sources).expect("a right policy");
         let compiled = compile(&resolution.resolved, jiff::Timestamp::now()).expect("small");
-        let mut engine = Engine::new(EngineKind::Host, &compiled, [OnUninspectable::Drop; Reason::ALL.len()]).expect("needs nothing");
+        let on_uninspectable = [OnUninspectable::Drop; Reason::ALL.len()];
+        let mut engine = EngineKind::Host.start(&resolution.resolved, &compiled, on_uninspectable).expect("needs nothing");
         let [test] = resolution.tests.as_slice() else { panic!("one test") };
         let outcome = engine.run(&frame(&test.test).build()).expect("whole tables");
         differences(test, &compiled, &outcome)

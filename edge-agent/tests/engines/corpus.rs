@@ -37,7 +37,7 @@ fn check(path: &Path, case: &Case) -> Vec<String> {
     let mut failures = Vec::new();
     for frame in &case.frames {
         if let Some(at) = frame.at {
-            engines.set_time(at.as_second());
+            engines.set_time(at);
         }
         let side = if frame.inbound { Side::Outside } else { Side::Inside };
         let outcome = engines.run_on(side, &frame.bytes());

@@ -11,7 +11,7 @@ use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
 use self::decode::{Datagram, Decoded, Service, What};
-use super::{Outcome, SOME_TIME};
+use super::{Engine, EngineError, Outcome, SOME_TIME};
 use crate::policy::model::{
     Action, AddressSet, DeviceSelector, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, RuleId, ServiceMatch,
     Signal,
@@ -23,9 +23,8 @@ pub struct Oracle<'a> {
     on_uninspectable: [OnUninspectable; Reason::ALL.len()],
     first_fragments: HashMap<Datagram, (Verdict, Option<RuleId>)>,
     /// Nanoseconds' worth of packets that a device may still send under a rule, and when that was.
-    buckets: HashMap<(Option<u64>, RuleId), (u128, i64)>,
-    /// Seconds of the Unix epoch.
-    now: i64,
+    buckets: HashMap<(Option<u64>, RuleId), (u128, Timestamp)>,
+    now: Timestamp,
 }
 
 impl<'a> Oracle<'a> {
@@ -33,19 +32,22 @@ impl<'a> Oracle<'a> {
     pub fn new(policies: &'a Resolved, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
         Self { policies, on_uninspectable, first_fragments: HashMap::new(), buckets: HashMap::new(), now: SOME_TIME }
     }
+}
 
-    /// Sets the time, in seconds of the Unix epoch.
-    pub fn set_time(&mut self, now: i64) {
+impl Engine for Oracle<'_> {
+    fn set_time(&mut self, now: Timestamp) -> Result<(), EngineError> {
         self.now = now;
+        Ok(())
     }
 
-    /// Decides about a frame from a device, see [`Self::run_on`].
-    pub fn run(&mut self, frame: &[u8]) -> Outcome {
-        self.run_on(Side::Inside, frame)
+    /// The answer to a rejected frame is not its business: `reply` is always `None`.
+    fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, EngineError> {
+        Ok(self.decide(side, frame))
     }
+}
 
-    /// Decides about a frame. The answer to a rejected one is not its business: `reply` is always `None`.
-    pub fn run_on(&mut self, side: Side, frame: &[u8]) -> Outcome {
+impl Oracle<'_> {
+    fn decide(&mut self, side: Side, frame: &[u8]) -> Outcome {
         let inbound = |rule: &Rule| rule.direction.inbound() && rule.from.contains(&DeviceSelector::All) && !self.built_in(rule);
         if side == Side::Outside && !self.policies.rules.iter().any(inbound) {
             // Nobody asks anything of what comes in: it is counted, and not looked at.
@@ -117,7 +119,7 @@ impl<'a> Oracle<'a> {
             RateUnit::Bytes => worth(u128::from(burst)),
         };
         let (level, since) = *self.buckets.get(&(packet.device, rule)).unwrap_or(&(full, self.now));
-        let elapsed = u128::from(self.now.abs_diff(since)) * SECOND;
+        let elapsed = self.now.duration_since(since).unsigned_abs().as_nanos();
         let level = (level + elapsed).min(full);
         let left = level.checked_sub(worth(units));
         self.buckets.insert((packet.device, rule), (left.unwrap_or(level), self.now));
@@ -153,7 +155,7 @@ impl<'a> Oracle<'a> {
     }
 
     fn holds_now(&self, rule: &Rule) -> bool {
-        let minute = self.now.div_euclid(60) * 60;
+        let minute = self.now.as_second().div_euclid(60) * 60;
         let expired = self.policies.policies[rule.policy.index()].expires.is_some_and(|expires| minute >= expires);
         !expired
             && rule

@@ -1,0 +1,117 @@
+//! The three engines side by side: what they do not agree on is a defect of one of them.
+
+use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_ebpf::engine::Side;
+use jiff::Timestamp;
+
+use super::counts::{Counts, Expected};
+use super::host::HostEngine;
+use super::kernel::{Act, KernelEngine};
+use super::oracle::Oracle;
+use super::{Engine, EngineError, Outcome};
+use crate::policy::compile::Compiled;
+use crate::policy::model::Resolved;
+
+/// The kernel takes no test frame that is shorter than an Ethernet header; such a frame is for the others alone.
+const SHORTEST: usize = 14;
+
+/// Engines that have loaded the same policies.
+pub struct Trio<'a> {
+    host: HostEngine<'a>,
+    oracle: Oracle<'a>,
+    kernel: Option<KernelEngine>,
+    expected: Expected,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Disagreement {
+    #[error("the oracle says {oracle:?}, the host engine {host:?}")]
+    Oracle { oracle: Outcome, host: Outcome },
+    #[error("oracle and host engine say {host:?}, the kernel {kernel:?}")]
+    Kernel { host: Outcome, kernel: Outcome },
+    #[error("oracle and host engine say {host:?}, the kernel does {act:?}")]
+    Act { host: Outcome, act: Act },
+    #[error("the outcomes add up to {expected:?}, the kernel counted {counted:?}")]
+    Counts { expected: Counts, counted: Counts },
+}
+
+impl<'a> Trio<'a> {
+    /// `on_uninspectable` by `Reason as usize`; without a kernel engine, which needs root, it is two.
+    pub fn new(
+        policies: &'a Resolved,
+        compiled: &'a Compiled,
+        on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+        kernel: Option<KernelEngine>,
+    ) -> Self {
+        let host = HostEngine::new(compiled, on_uninspectable);
+        let oracle = Oracle::new(policies, on_uninspectable);
+        Self { host, oracle, kernel, expected: Expected::of(compiled) }
+    }
+
+    /// Sets the time of all of them.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn set_time(&mut self, now: Timestamp) -> Result<(), EngineError> {
+        let Self { host, oracle, kernel, expected: _ } = self;
+        host.set_time(now)?;
+        oracle.set_time(now)?;
+        kernel.as_mut().map_or(Ok(()), |kernel| kernel.set_time(now))
+    }
+
+    /// The outcome that all of them agree on. Reads all of the kernel's counters after the frame, which takes much longer than the frame.
+    ///
+    /// # Errors
+    /// If an engine cannot tell.
+    pub fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Result<Outcome, Disagreement>, EngineError> {
+        let host = match self.on_host(side, frame)? {
+            Ok(host) => host,
+            disagreement => return Ok(disagreement),
+        };
+        if let Some(kernel) = self.kernel.as_mut().filter(|_| frame.len() >= SHORTEST) {
+            let kernel = kernel.run_on(side, frame)?;
+            if kernel != host {
+                return Ok(Err(Disagreement::Kernel { host, kernel }));
+            }
+        }
+        Ok(Ok(host))
+    }
+
+    /// As [`Self::run_on`], where the kernel is asked only what it does with the frame. Why it does so is seen once for many frames, by
+    /// [`Self::counters`].
+    ///
+    /// # Errors
+    /// If an engine cannot tell.
+    pub fn act_on(&mut self, side: Side, frame: &[u8]) -> Result<Result<Outcome, Disagreement>, EngineError> {
+        let host = match self.on_host(side, frame)? {
+            Ok(host) => host,
+            disagreement => return Ok(disagreement),
+        };
+        if let Some(kernel) = self.kernel.as_mut().filter(|_| frame.len() >= SHORTEST) {
+            let act = kernel.act_on(side, frame)?;
+            if act != Act::of(&host) {
+                return Ok(Err(Disagreement::Act { host, act }));
+            }
+            self.expected.add(&host, frame.len());
+        }
+        Ok(Ok(host))
+    }
+
+    /// Whether the kernel has counted what the outcomes of every [`Self::act_on`] add up to.
+    ///
+    /// # Errors
+    /// If the kernel does not let its counters be read.
+    pub fn counters(&self) -> Result<Result<(), Disagreement>, EngineError> {
+        let Some(kernel) = &self.kernel else { return Ok(Ok(())) };
+        let counted = kernel.counts()?;
+        let expected = self.expected.counts();
+        if counted == *expected { Ok(Ok(())) } else { Ok(Err(Disagreement::Counts { expected: expected.clone(), counted })) }
+    }
+
+    fn on_host(&mut self, side: Side, frame: &[u8]) -> Result<Result<Outcome, Disagreement>, EngineError> {
+        let host = self.host.run_on(side, frame)?;
+        // The oracle makes no answers.
+        let oracle = Outcome { reply: host.reply.clone(), ..self.oracle.run_on(side, frame)? };
+        Ok(if oracle == host { Ok(host) } else { Err(Disagreement::Oracle { oracle, host }) })
+    }
+}
