@@ -10,6 +10,7 @@ mod check;
 mod detach;
 mod engine_choice;
 mod reload;
+mod replay;
 mod run;
 mod schema;
 mod status;
@@ -32,6 +33,7 @@ enum Command {
     Check(check::Check),
     Detach(detach::Detach),
     Reload(reload::Reload),
+    Replay(replay::Replay),
     Run(run::Run),
     Schema(schema::Schema),
     Status(status::Status),
@@ -44,6 +46,7 @@ impl Command {
             Self::Check(command) => command.run(config),
             Self::Detach(command) => command.run(config),
             Self::Reload(command) => command.run(config),
+            Self::Replay(command) => command.run(config),
             Self::Run(command) => command.run(config),
             Self::Schema(command) => command.run(config),
             Self::Status(command) => command.run(config),

@@ -1,6 +1,7 @@
 //! Ways of asking "what would become of this frame?" without traffic: the shared core over host tables, the loaded kernel program, and the
 //! oracle that judges both.
 
+pub mod capture;
 pub mod counts;
 pub mod frame;
 pub mod host;
