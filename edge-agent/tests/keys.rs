@@ -11,6 +11,7 @@ use edge_agent::policy::schema::{Destination, Expression, Group, Policy, Referen
 use edge_agent::policy::shape::{Object, Shape};
 use edge_agent::policy::yaml::{self, Node};
 use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_ebpf::engine::Side;
 use jiff::civil::date;
 
 const AGENT_FILE: &str = "tests/data/complete/agent.yaml";
@@ -171,7 +172,10 @@ fn every_key_of_a_policy_is_decoded() {
         Action::RateLimit(RateLimit { unit: RateUnit::Bytes, per_second: 64_000, burst: 64_000 }),
         "one second's worth"
     );
-    let [test] = tests.as_slice() else { panic!("{tests:?}") };
+    let [test, inbound] = tests.as_slice() else { panic!("{tests:?}") };
+    assert_eq!((test.side, test.at), (Side::Inside, None));
+    assert_eq!((inbound.side, inbound.source), (Side::Outside, Some("192.0.2.1".parse().unwrap())));
+    assert_eq!(inbound.at.unwrap(), "2026-10-24T17:30:00Z".parse().unwrap());
     assert_eq!((test.mac, test.source), ([0x64, 9, 0x80, 0, 0, 1], Some("10.0.0.7".parse().unwrap())));
     assert_eq!(test.expect.monitored.as_ref().unwrap()[0].value.rule, "no-web");
     assert_eq!(test.expect.rule.as_ref().unwrap().value.policy.as_deref(), Some("always-allow"));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use edge_agent::engine::Outcome;
-use edge_agent::engine::policy_test::{differences, frame, rule_name};
+use edge_agent::engine::policy_test::{Examiner, differences, rule_name};
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::load::{load, today};
 use edge_agent::policy::resolve::{ResolvedTest, resolve};
@@ -47,13 +47,14 @@ impl Test {
                 return Ok(ExitCode::FAILURE);
             }
         };
-        let compiled = compile(&resolution.resolved, jiff::Timestamp::now())?;
+        let now = jiff::Timestamp::now();
+        let compiled = compile(&resolution.resolved, now)?;
         let kind = engine.kind();
-        let mut engine = kind.start(&resolution.resolved, &compiled, config.uninspectable)?;
+        let mut examiner = Examiner::new(kind, &resolution.resolved, &compiled, config.uninspectable, now)?;
         let mut out = io::stdout().lock();
         let (mut passed, mut failed) = (0, 0);
         for test in &resolution.tests {
-            let outcome = engine.run(&frame(&test.test).build())?;
+            let outcome = examiner.ask(&test.test)?;
             let differences = differences(test, &compiled, &outcome);
             if differences.is_empty() {
                 passed += 1;

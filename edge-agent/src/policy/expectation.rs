@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use edge_ebpf::abi::Verdict;
+use edge_ebpf::engine::Side;
+use jiff::Timestamp;
 
 use super::mac::MacPrefix;
 use super::model::Family;
-use super::problem::{Place, Problems};
+use super::problem::{Fault, Place, Problems};
 use super::schema::{Placed, list, parsed};
 use super::service::ServicePoint;
 use super::yaml::Node;
@@ -14,9 +16,13 @@ use super::yaml::Node;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyTest {
     pub name: Placed<String>,
-    /// The device.
+    /// Where it comes in.
+    pub side: Side,
+    /// When it comes; `None`: now.
+    pub at: Option<Timestamp>,
+    /// The device, or the upstream's router.
     pub mac: [u8; 6],
-    /// The device's address; any of the remote's family will do if it is not named.
+    /// The sender's address; any of the destination's family will do if it is not named.
     pub source: Option<IpAddr>,
     pub destination: IpAddr,
     pub service: ServicePoint,
@@ -40,15 +46,26 @@ pub struct RuleName {
     pub rule: String,
 }
 
+/// Of an inbound packet, where a test names none: one for documentation (RFC 7042 section 2.1.2).
+const ROUTER: [u8; 6] = [0x00, 0x00, 0x5e, 0x00, 0x53, 0x01];
+
 pub(super) fn decode_test(node: &Node, problems: &mut Problems) -> Option<PolicyTest> {
     let (from, to, expect) = (node.get("from")?, node.get("to")?, node.get("expect")?);
-    let mac = mac(from.get("mac")?, problems);
+    let side = if node.get("direction").and_then(Node::text) == Some("inbound") { Side::Outside } else { Side::Inside };
+    check_sender(side, from, problems)?;
+    let mac = match from.get("mac") {
+        Some(node) => mac(node, problems),
+        None => Some(ROUTER),
+    };
+    let at = node.get("at").and_then(|node| time(node, problems));
     let source = from.get("address").and_then(|node| address(node, problems));
     let destination = to.get("address").and_then(|node| address(node, problems));
     let service = to.get("service").and_then(|node| parsed(node, problems));
     let name = node.get("name")?;
     let test = PolicyTest {
         name: Placed { place: name.place.clone(), value: name.text()?.to_owned() },
+        side,
+        at,
         mac: mac?,
         source: source.as_ref().map(|source| source.value),
         destination: destination?.value,
@@ -61,6 +78,26 @@ pub(super) fn decode_test(node: &Node, problems: &mut Problems) -> Option<Policy
     };
     check_families(&test, source.map(|source| source.place).as_ref(), &service?.place, problems);
     Some(test)
+}
+
+/// A device is known by its MAC, a remote by its address.
+fn check_sender(side: Side, from: &Node, problems: &mut Problems) -> Option<()> {
+    let (key, hint) = match side {
+        Side::Inside => ("mac", "the device's whole MAC: `from: {mac: \"64:09:80:00:00:01\"}`"),
+        Side::Outside => ("address", "where the inbound packet comes from: `from: {address: 203.0.113.7}`"),
+    };
+    if from.get(key).is_none() {
+        problems.error(&from.place, format!("the key `{key}` is missing")).hint(hint);
+        return None;
+    }
+    Some(())
+}
+
+fn time(node: &Node, problems: &mut Problems) -> Option<Timestamp> {
+    let text = node.text()?;
+    let fault =
+        || Fault::new(format!("`{text}` is not a time"), "date, time and offset: `2014-10-24T12:00:00Z`, `2014-10-24T17:30:00+05:30`");
+    problems.take(&node.place, text.parse().map_err(|_| fault()))
 }
 
 fn verdict(word: &str) -> Option<Verdict> {

@@ -145,8 +145,10 @@ static TEST: Object = Object {
     name: "test",
     keys: &[
         Key::required("name", &ANY_TEXT, "what is shown"),
-        Key::required("from", &Shape::Object(&TEST_FROM), "the device"),
-        Key::required("to", &Shape::Object(&TEST_TO), "the remote"),
+        Key::required("from", &Shape::Object(&TEST_FROM), "who sends it: the device, or the remote of an inbound packet"),
+        Key::required("to", &Shape::Object(&TEST_TO), "where it goes"),
+        Key::optional("direction", &Shape::Word(&["outbound", "inbound"]), "of the packet; outbound if absent"),
+        Key::optional("at", &TIME, "when it comes, for rules that hold at times; now if absent"),
         Key::required("expect", &Shape::Object(&TEST_EXPECT), "what must become of the packet"),
     ],
     choice: false,
@@ -156,8 +158,8 @@ static TEST: Object = Object {
 static TEST_FROM: Object = Object {
     name: "test_from",
     keys: &[
-        Key::required("mac", &MAC, "the device's whole MAC"),
-        Key::optional("address", &ADDRESS, "the device's address; one of the remote's family if absent"),
+        Key::optional("mac", &MAC, "the device's whole MAC; an inbound packet needs none"),
+        Key::optional("address", &ADDRESS, "its address; one of the family of `to` if absent, but an inbound packet needs it"),
     ],
     choice: false,
     later: &[],
@@ -166,7 +168,7 @@ static TEST_FROM: Object = Object {
 static TEST_TO: Object = Object {
     name: "test_to",
     keys: &[
-        Key::required("address", &ADDRESS, "the remote's address"),
+        Key::required("address", &ADDRESS, "the address that it goes to"),
         Key::required("service", &SERVICE, "one protocol and port: `tcp/443`, `udp/53`, `icmp/8`, `ip/47`"),
     ],
     choice: false,
@@ -192,6 +194,7 @@ pub static NAME: Shape = text("a name", "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "no
 static ANY_TEXT: Shape = text("a text", "", "as it shall be shown");
 static OPTIONAL_DATE: Shape = Shape::OrNull(&DATE);
 static DATE: Shape = text("a date", "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2014-10-24");
+static TIME: Shape = text("a time", "", "2014-10-24T12:00:00Z");
 static DAY: Shape = text("a day", "^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?$", "mon-fri");
 static HOURS: Shape = text("hours of a day", "^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", "08:00-17:30");
 static TIMEZONE: Shape = text("a time zone's name", "", "Asia/Kolkata");
