@@ -168,16 +168,14 @@ fn write_text(out: &mut impl Write, number: u64, seen: &Seen, outcome: &Outcome,
     let Outcome { verdict, rule, monitored, reason, reply: _ } = outcome;
     let device = seen.device.map_or_else(|| "outside".to_owned(), mac);
     let remote = seen.remote.map_or_else(|| "-".to_owned(), |remote| remote.to_string());
-    write!(out, "{number:>7}  {:<6}  {device:<17}  {remote:<39}", verdict.name())?;
-    match (rule, reason) {
-        (Some(rule), _) => write!(out, "  {}", rule_name(compiled, *rule))?,
-        (None, Some(reason)) => write!(out, "  uninspectable: {}", reason.name())?,
-        (None, None) => {}
-    }
-    for rule in monitored {
-        write!(out, "  monitored: {}", rule_name(compiled, *rule))?;
-    }
-    writeln!(out)
+    let why = match (rule, reason) {
+        (Some(rule), _) => rule_name(compiled, *rule),
+        (None, Some(reason)) => format!("uninspectable: {}", reason.name()),
+        (None, None) => String::new(),
+    };
+    let monitored: String = monitored.iter().map(|rule| format!(" (monitored: {})", rule_name(compiled, *rule))).collect();
+    let line = format!("{number:>7}  {:<6}  {device:<17}  {remote:<39}  {why}{monitored}", verdict.name());
+    writeln!(out, "{}", line.trim_end())
 }
 
 /// How many frames of what kind there were.

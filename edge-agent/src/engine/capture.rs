@@ -9,6 +9,8 @@ use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
 /// Bytes read at once; grows where a block is larger.
 const BUFFER: usize = 1 << 16;
+/// A block that claims to be larger is damage, and what follows it cannot be found.
+const LARGEST: usize = 1 << 26;
 /// A header that says `ether_type` and whose MACs are zero.
 const HEADER: usize = 14;
 const IPV4: u16 = 0x0800;
@@ -72,19 +74,20 @@ pub fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
                 waiting = None;
             }
             Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(frames),
-            Err(PcapError::Incomplete(_)) => {
-                let consumed = reader.consumed();
+            Err(PcapError::Incomplete(_) | PcapError::BufferTooSmall) => {
+                let here = (reader.consumed(), reader.data().len());
                 // Nothing new since the last attempt: either the block is larger than the buffer, or the file ends within it.
-                if waiting == Some((consumed, reader.data().len())) {
-                    if reader.reader_exhausted() {
-                        return Ok(frames);
+                if waiting == Some(here) {
+                    if reader.reader_exhausted() || capacity >= LARGEST {
+                        let nothing = frames.is_empty();
+                        return if nothing { Err(format("it breaks off before its first frame".to_owned())) } else { Ok(frames) };
                     }
                     capacity *= 2;
                     if !reader.grow(capacity) {
                         return Err(format("a block that does not fit into memory".to_owned()));
                     }
                 }
-                waiting = Some((consumed, reader.data().len()));
+                waiting = Some(here);
                 reader.refill().map_err(|error| format(error.to_string()))?;
             }
             Err(error) => return Err(format(format!("after {} frames: {error}", frames.len()))),
