@@ -134,7 +134,7 @@ fn what_is_always_allowed_goes_first_and_is_not_reported() {
     for (mac, expected) in [(0x6409_8000_0001u64, true), (0xec41_18ff_ffff, true), (0x0200_0000_0007, true), (0x0200_5e00_5309, false)] {
         assert_eq!(holds(mac), expected, "{mac:012x}");
     }
-    assert_eq!(tests.len(), 1);
+    assert_eq!(tests.len(), 2);
     assert_eq!(tests[0].rule(&tests[0].test.expect.monitored.as_ref().unwrap()[0].value), ("complete", "no-web"));
 }
 
