@@ -22,11 +22,11 @@ const LISTEN: &str = "127.0.0.1:9651";
 /// Long enough for a rate over scrapes a second apart.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A policy in mode `monitor`, so that the panels of what would be blocked have something to show.
+/// A policy in mode `monitor` that ends one day, so that the panels of what would be blocked, and of expiry, have something to show.
 const TRIAL: &str = r#"
 apiVersion: edge/v1
 kind: Policy
-metadata: {name: trial, title: What would happen to laptops}
+metadata: {name: trial, title: What would happen to laptops, expires: 2199-12-31}
 spec:
   mode: monitor
   devices: {laptops: {mac: ["10:c5:95:00:00:00/24"]}}
