@@ -9,7 +9,7 @@ use edge_agent::server::control::{AskError, Request, ask};
 
 /// Stop enforcing: detach from every interface and remove all pins, with all counts; a running agent ends
 ///
-/// Pins of other versions are removed, too. A service manager that starts the agent again has it enforce again: stop the service first.
+/// Pins of other versions are removed, too. The agent ends in good order, so a service manager that restarts it only on failure leaves it away.
 #[derive(Args)]
 pub struct Detach {
     /// One JSON object: `{"detached": [interfaces]}`.
