@@ -9,7 +9,8 @@ use edge_agent::server::control::{AskError, Request, ask};
 
 /// Stop enforcing: detach from every interface and remove all pins, with all counts; a running agent ends
 ///
-/// Pins of other versions are removed, too. The agent ends in good order, so a service manager that restarts it only on failure leaves it away.
+/// Pins of other versions are removed, too. The agent ends in good order: a service manager that restarts it only on failure leaves it
+/// away.
 #[derive(Args)]
 pub struct Detach {
     /// One JSON object: `{"detached": [interfaces]}`.
