@@ -69,17 +69,6 @@ impl<'a> Frame<'a> {
         Self { start, end, bytes: PhantomData }
     }
 
-    /// Bytes in linear memory.
-    #[inline(always)]
-    pub fn len(&self) -> usize {
-        self.end - self.start
-    }
-
-    #[inline(always)]
-    pub fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
     /// The `N` bytes at `offset`, or `None` where the frame ends before them.
     #[inline(always)]
     pub fn view<const N: usize>(&self, offset: usize) -> Option<View<'a, N>> {
