@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use edge_agent::engine::Outcome;
-use edge_agent::engine::capture::{self, Captured};
+use edge_agent::engine::capture::{self, Capture, NotReplayed};
 use edge_agent::engine::policy_test::rule_name;
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::load::{load, today};
@@ -28,7 +28,9 @@ const INSIDE: [&str; 6] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169
 /// Show what would have become of captured traffic
 ///
 /// Frames from inside addresses enter on an inside interface, all others on an outside interface, each at the time that the capture has for
-/// it. Frames that were not captured on Ethernet get a header whose MACs are zero. Nothing is enforced by it, and no traffic is touched.
+/// it. Frames that were not captured on Ethernet get such a header; where the capture does not know the sender's MAC, it is zero. Frames that
+/// the snap length cut are judged in their full length if their headers are whole. Frames that cannot be judged have no verdict, and say
+/// why. Nothing is enforced by it, and no traffic is touched.
 #[derive(Args)]
 pub struct Replay {
     /// A file in the pcap or pcapng format
@@ -65,29 +67,35 @@ impl Replay {
                 return Ok(ExitCode::FAILURE);
             }
         };
-        let frames = capture::read(&capture)?;
+        let Capture { frames, breaks_off } = capture::read(&capture)?;
         let inside = if inside.is_empty() { INSIDE.iter().filter_map(|prefix| prefix.parse().ok()).collect() } else { inside };
-        // Schedules are laid out from there on.
-        let start = frames.iter().map(|frame| frame.at).min().unwrap_or(Timestamp::UNIX_EPOCH);
+        // Schedules are laid out from there on. Frames without a time are of the moment before.
+        let start = frames.iter().map(|frame| frame.at).filter(|at| *at != Timestamp::UNIX_EPOCH).min().unwrap_or(Timestamp::UNIX_EPOCH);
         let compiled = compile(&resolution.resolved, start)?;
         let kind = engine.kind();
         let mut engine = kind.start(&resolution.resolved, &compiled, config.uninspectable)?;
         let mut out = io::stdout().lock();
-        let mut summary = Summary::default();
+        let mut summary = Summary { engine: kind.name(), frames: frames.len(), breaks_off, ..Summary::default() };
         let mut now = start;
-        for (number, Captured { at, frame }) in (1u64..).zip(&frames) {
-            let frame = match frame {
+        for (number, captured) in (1u64..).zip(&frames) {
+            summary.cut += u64::from(captured.is_cut());
+            let frame = match captured.frame() {
                 Ok(frame) => frame,
                 Err(why) => {
-                    summary.not_replayed(&why.to_string());
+                    *summary.not_replayed.entry(why.to_string()).or_default() += 1;
+                    if json {
+                        writeln!(out, "{}", line_without_verdict(number, why))?;
+                    } else {
+                        writeln!(out, "{number:>7}  -       not replayed: {why}")?;
+                    }
                     continue;
                 }
             };
             // Where a capture is out of order, time does not go back.
-            now = now.max(*at);
+            now = now.max(captured.at);
             engine.set_time(now)?;
-            let seen = Seen::of(frame, &inside);
-            let outcome = engine.run_on(seen.side, frame).with_context(|| format!("frame {number} of {}", capture.display()))?;
+            let seen = Seen::of(&frame, &inside);
+            let outcome = engine.run_on(seen.side, &frame).with_context(|| format!("frame {number} of {}", capture.display()))?;
             summary.add(&outcome, &compiled);
             if json {
                 writeln!(out, "{}", line(number, &seen, &outcome, &resolution.resolved, &compiled))?;
@@ -96,9 +104,9 @@ impl Replay {
             }
         }
         if json {
-            writeln!(out, "{}", json!({"summary": summary.json(frames.len(), kind.name())}))?;
+            writeln!(out, "{}", json!({"summary": summary.json()}))?;
         } else {
-            summary.write(&mut out, frames.len(), kind.name())?;
+            summary.write(&mut out)?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -164,6 +172,21 @@ fn line(number: u64, seen: &Seen, outcome: &Outcome, set: &Resolved, compiled: &
     })
 }
 
+fn line_without_verdict(number: u64, why: NotReplayed) -> Value {
+    json!({
+        "frame": number,
+        "verdict": null,
+        "policy": null,
+        "rule": null,
+        "monitored": [],
+        "device": null,
+        "groups": [],
+        "remote": null,
+        "name": null,
+        "reason": why.to_string(),
+    })
+}
+
 fn write_text(out: &mut impl Write, number: u64, seen: &Seen, outcome: &Outcome, compiled: &Compiled) -> io::Result<()> {
     let Outcome { verdict, rule, monitored, reason, reply: _ } = outcome;
     let device = seen.device.map_or_else(|| "outside".to_owned(), mac);
@@ -181,6 +204,10 @@ fn write_text(out: &mut impl Write, number: u64, seen: &Seen, outcome: &Outcome,
 /// How many frames of what kind there were.
 #[derive(Default)]
 struct Summary {
+    engine: &'static str,
+    frames: usize,
+    breaks_off: bool,
+    cut: u64,
     verdicts: BTreeMap<&'static str, u64>,
     rules: BTreeMap<String, u64>,
     uninspectable: BTreeMap<&'static str, u64>,
@@ -199,15 +226,13 @@ impl Summary {
         }
     }
 
-    fn not_replayed(&mut self, why: &str) {
-        *self.not_replayed.entry(why.to_owned()).or_default() += 1;
-    }
-
-    fn json(&self, frames: usize, engine: &str) -> Value {
-        let Self { verdicts, rules, uninspectable, not_replayed } = self;
+    fn json(&self) -> Value {
+        let Self { engine, frames, breaks_off, cut, verdicts, rules, uninspectable, not_replayed } = self;
         json!({
             "engine": engine,
             "frames": frames,
+            "breaks_off": breaks_off,
+            "cut": cut,
             "verdicts": verdicts,
             "rules": rules,
             "uninspectable": uninspectable,
@@ -215,12 +240,19 @@ impl Summary {
         })
     }
 
-    fn write(&self, out: &mut impl Write, frames: usize, engine: &str) -> io::Result<()> {
-        let Self { verdicts, rules, uninspectable, not_replayed } = self;
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let Self { engine, frames, breaks_off, cut, verdicts, rules, uninspectable, not_replayed } = self;
         writeln!(out, "{frames} frames ({engine} engine)")?;
         verdicts.iter().try_for_each(|(name, count)| writeln!(out, "{count:>7}  {name}"))?;
         rules.iter().try_for_each(|(name, count)| writeln!(out, "{count:>7}  by rule {name}"))?;
         uninspectable.iter().try_for_each(|(name, count)| writeln!(out, "{count:>7}  uninspectable: {name}"))?;
-        not_replayed.iter().try_for_each(|(name, count)| writeln!(out, "{count:>7}  not replayed: {name}"))
+        not_replayed.iter().try_for_each(|(name, count)| writeln!(out, "{count:>7}  not replayed: {name}"))?;
+        if *cut > 0 {
+            writeln!(out, "{cut:>7}  cut by the snap length")?;
+        }
+        if *breaks_off {
+            writeln!(out, "the capture breaks off: there is more in it, or was")?;
+        }
+        Ok(())
     }
 }

@@ -1,39 +1,82 @@
 //! Frames out of captures (pcap and pcapng), each as it would come in on Ethernet.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use edge_ebpf::abi::Reason;
+use edge_ebpf::packet::{Packet, access::Frame};
 use jiff::Timestamp;
-use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
+use pcap_parser::{Block, IDB_MAGIC, InterfaceDescriptionBlock, Linktype, PcapBlockOwned, PcapError, create_reader};
 
 /// Bytes read at once; grows where a block is larger.
 const BUFFER: usize = 1 << 16;
 /// A block that claims to be larger is damage, and what follows it cannot be found.
 const LARGEST: usize = 1 << 26;
-/// A header that says `ether_type` and whose MACs are zero.
+/// Bytes of an Ethernet header.
 const HEADER: usize = 14;
+/// Bytes of the longest frame that a header can announce: the largest IP packet, behind two tags. What a capture says beyond is damage.
+const LONGEST: usize = HEADER + 8 + 65535;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
+const NO_MAC: [u8; 6] = [0; 6];
+
+/// What a file holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Capture {
+    pub frames: Vec<Captured>,
+    /// It ends in the middle of a frame or another block, or is damaged there: what follows is not in `frames`.
+    pub breaks_off: bool,
+}
 
 /// A frame and when it was seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Captured {
     /// The Unix epoch where the capture does not say.
     pub at: Timestamp,
-    /// An Ethernet frame, as much of it as was captured; or why there is none.
-    pub frame: Result<Vec<u8>, NotReplayed>,
+    /// As Ethernet, as much of it as was captured.
+    bytes: Result<Vec<u8>, NotReplayed>,
+    /// Bytes that the snap length cut off.
+    missing: usize,
+}
+
+impl Captured {
+    /// Whether the snap length cut it.
+    pub fn is_cut(&self) -> bool {
+        self.missing > 0
+    }
+
+    /// The Ethernet frame in its full length; zeros stand for what was cut off behind the headers.
+    ///
+    /// # Errors
+    /// Why there is none to judge. Also where the cut lies within the headers: on the wire they were whole, and what they said is not known.
+    pub fn frame(&self) -> Result<Cow<'_, [u8]>, NotReplayed> {
+        let Self { at: _, bytes, missing } = self;
+        let bytes = bytes.as_ref().map_err(|why| *why)?;
+        if *missing == 0 {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        let mut whole = bytes.clone();
+        whole.resize(bytes.len().saturating_add(*missing).min(LONGEST).max(bytes.len()), 0);
+        let is_truncated = |frame: &[u8]| Packet::parse(&Frame::new(frame)).fault == Some(Reason::Truncated);
+        if is_truncated(bytes) && !is_truncated(&whole) { Err(NotReplayed::CutHeaders) } else { Ok(Cow::Owned(whole)) }
+    }
 }
 
 /// Why a frame of a capture cannot be replayed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotReplayed {
     #[error("link type {0}")]
     LinkType(i32),
-    #[error("shorter than an Ethernet header")]
+    #[error("shorter than its link layer's header")]
     Short,
     #[error("neither Ethernet nor IP")]
     NotIp,
+    #[error("headers cut by the snap length")]
+    CutHeaders,
+    #[error("of an interface that the capture does not describe")]
+    NoInterface,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,13 +95,27 @@ struct Interface {
     resolution: u64,
     /// Seconds.
     offset: i64,
+    /// Bytes of a frame that are captured at most; 0: all.
+    snap_length: u32,
 }
 
-/// All frames of a capture, in its order. One that ends in the middle of a frame has those before it.
+impl Interface {
+    fn of(description: &InterfaceDescriptionBlock<'_>) -> Self {
+        let InterfaceDescriptionBlock { linktype, snaplen, if_tsresol, if_tsoffset, block_type, .. } = description;
+        // The highest bit: a power of two, else of ten (draft-ietf-opsawg-pcapng, if_tsresol). The parser gives up on the former, and takes
+        // all offsets for little-endian.
+        let exponent = u32::from(if_tsresol & 0x7f);
+        let resolution = if if_tsresol & 0x80 == 0 { 10u64.checked_pow(exponent) } else { 2u64.checked_pow(exponent) };
+        let offset = if *block_type == IDB_MAGIC { *if_tsoffset } else { if_tsoffset.swap_bytes() };
+        Self { link: *linktype, resolution: resolution.unwrap_or(u64::MAX), offset, snap_length: *snaplen }
+    }
+}
+
+/// All frames of a capture, in its order.
 ///
 /// # Errors
-/// If the file cannot be read, or is none of the formats.
-pub fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
+/// If the file cannot be read, is none of the formats, or breaks off before its first frame.
+pub fn read(path: &Path) -> Result<Capture, CaptureError> {
     let file = File::open(path).map_err(|source| CaptureError::Open { path: path.to_owned(), source })?;
     let format = |what: String| CaptureError::Format { path: path.to_owned(), what };
     let mut reader = create_reader(BUFFER, file).map_err(|error| format(error.to_string()))?;
@@ -73,14 +130,17 @@ pub fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
                 reader.consume(size);
                 waiting = None;
             }
-            Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(frames),
+            Err(PcapError::Eof) => return Ok(Capture { frames, breaks_off: false }),
+            Err(PcapError::UnexpectedEof) => return Ok(Capture { frames, breaks_off: true }),
             Err(PcapError::Incomplete(_) | PcapError::BufferTooSmall) => {
                 let here = (reader.consumed(), reader.data().len());
                 // Nothing new since the last attempt: either the block is larger than the buffer, or the file ends within it.
                 if waiting == Some(here) {
                     if reader.reader_exhausted() || capacity >= LARGEST {
-                        let nothing = frames.is_empty();
-                        return if nothing { Err(format("it breaks off before its first frame".to_owned())) } else { Ok(frames) };
+                        if frames.is_empty() {
+                            return Err(format("it breaks off before its first frame".to_owned()));
+                        }
+                        return Ok(Capture { frames, breaks_off: true });
                     }
                     capacity *= 2;
                     if !reader.grow(capacity) {
@@ -100,40 +160,47 @@ fn take(block: PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>, frames: &mut
         PcapBlockOwned::LegacyHeader(header) => {
             let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
             // The upper bits say how long frames' check sequences are (pcap-linktype, FCS length).
-            interfaces.push(Interface { link: Linktype(header.network.0 & 0xffff), resolution, offset: 0 });
+            let link = Linktype(header.network.0 & 0xffff);
+            interfaces.push(Interface { link, resolution, offset: 0, snap_length: header.snaplen });
         }
         PcapBlockOwned::Legacy(block) => {
             let Some(interface) = interfaces.first() else { return };
             let units = u64::from(block.ts_sec) * interface.resolution + u64::from(block.ts_usec);
-            frames.push(captured(*interface, units, block.data, block.caplen));
+            frames.push(captured(*interface, units, block.data, block.caplen, block.origlen));
         }
         PcapBlockOwned::NG(Block::SectionHeader(_)) => interfaces.clear(),
-        PcapBlockOwned::NG(Block::InterfaceDescription(description)) => interfaces.push(Interface {
-            link: description.linktype,
-            resolution: description.ts_resolution().unwrap_or(1_000_000),
-            offset: description.ts_offset(),
+        PcapBlockOwned::NG(Block::InterfaceDescription(description)) => interfaces.push(Interface::of(&description)),
+        PcapBlockOwned::NG(Block::EnhancedPacket(block)) => frames.push(match interfaces.get(block.if_id as usize) {
+            Some(interface) => {
+                let units = u64::from(block.ts_high) << 32 | u64::from(block.ts_low);
+                captured(*interface, units, block.data, block.caplen, block.origlen)
+            }
+            None => NO_INTERFACE,
         }),
-        PcapBlockOwned::NG(Block::EnhancedPacket(block)) => {
-            let Some(interface) = interfaces.get(block.if_id as usize) else { return };
-            let units = u64::from(block.ts_high) << 32 | u64::from(block.ts_low);
-            frames.push(captured(*interface, units, block.data, block.caplen));
-        }
-        PcapBlockOwned::NG(Block::SimplePacket(block)) => {
-            let Some(interface) = interfaces.first() else { return };
-            frames.push(captured(*interface, 0, block.data, block.origlen));
-        }
+        PcapBlockOwned::NG(Block::SimplePacket(block)) => frames.push(match interfaces.first() {
+            // Neither a time nor a captured length of its own.
+            Some(interface) => {
+                let limit = if interface.snap_length == 0 { u32::MAX } else { interface.snap_length };
+                let timeless = Interface { offset: 0, ..*interface };
+                captured(timeless, 0, block.data, block.origlen.min(limit), block.origlen)
+            }
+            None => NO_INTERFACE,
+        }),
         PcapBlockOwned::NG(_) => {}
     }
 }
 
-/// `data` may be padded behind its `length` bytes.
-fn captured(interface: Interface, units: u64, data: &[u8], length: u32) -> Captured {
-    let Interface { link, resolution, offset } = interface;
+const NO_INTERFACE: Captured = Captured { at: Timestamp::UNIX_EPOCH, bytes: Err(NotReplayed::NoInterface), missing: 0 };
+
+/// `data` may be padded behind the `length` bytes that were captured of `original`.
+fn captured(interface: Interface, units: u64, data: &[u8], length: u32, original: u32) -> Captured {
+    let Interface { link, resolution, offset, snap_length: _ } = interface;
     let resolution = resolution.max(1);
     let fraction = u128::from(units % resolution) * 1_000_000_000 / u128::from(resolution);
     let second = i64::try_from(units / resolution).unwrap_or(i64::MAX).saturating_add(offset);
     let at = Timestamp::new(second, i32::try_from(fraction).unwrap_or(0)).unwrap_or(Timestamp::UNIX_EPOCH);
-    Captured { at, frame: ethernet(link, &data[..data.len().min(length as usize)]) }
+    let data = &data[..data.len().min(length as usize)];
+    Captured { at, bytes: ethernet(link, data), missing: (original as usize).saturating_sub(data.len()) }
 }
 
 fn ethernet(link: Linktype, bytes: &[u8]) -> Result<Vec<u8>, NotReplayed> {
@@ -144,86 +211,39 @@ fn ethernet(link: Linktype, bytes: &[u8]) -> Result<Vec<u8>, NotReplayed> {
         12 | 14 | 101 | 228 | 229 => ip(bytes),
         // The address family's number and its byte order differ between systems; the packet says its version itself.
         0 | 108 => ip(bytes.get(4..).ok_or(NotReplayed::Short)?),
-        113 => cooked(bytes, 14, 16),
-        276 => cooked(bytes, 0, 20),
+        113 => cooked_v1(bytes),
+        276 => cooked_v2(bytes),
         other => Err(NotReplayed::LinkType(other)),
     }
 }
 
 fn ip(packet: &[u8]) -> Result<Vec<u8>, NotReplayed> {
     match packet.first().ok_or(NotReplayed::Short)? >> 4 {
-        4 => Ok(with_header(IPV4, packet)),
-        6 => Ok(with_header(IPV6, packet)),
+        4 => Ok(with_header(NO_MAC, IPV4.to_be_bytes(), packet)),
+        6 => Ok(with_header(NO_MAC, IPV6.to_be_bytes(), packet)),
         _ => Err(NotReplayed::NotIp),
     }
 }
 
-/// Linux' own header, which has an EtherType at `place` and is `header` bytes long.
-fn cooked(bytes: &[u8], place: usize, header: usize) -> Result<Vec<u8>, NotReplayed> {
-    match (bytes.get(place..place + 2), bytes.get(header..)) {
-        (Some(&[high, low]), Some(packet)) => Ok(with_header(u16::from_be_bytes([high, low]), packet)),
-        _ => Err(NotReplayed::Short),
-    }
+/// Linux' own header for captures on all interfaces: type of frame and of link, the sender's address with its length, EtherType
+/// (LINKTYPE_LINUX_SLL).
+fn cooked_v1(bytes: &[u8]) -> Result<Vec<u8>, NotReplayed> {
+    let Some((&[_, _, _, _, high, low, a, b, c, d, e, f, _, _, kind, of], packet)) = bytes.split_first_chunk::<16>() else {
+        return Err(NotReplayed::Short);
+    };
+    let mac = if [high, low] == [0, 6] { [a, b, c, d, e, f] } else { NO_MAC };
+    Ok(with_header(mac, [kind, of], packet))
 }
 
-fn with_header(ether_type: u16, packet: &[u8]) -> Vec<u8> {
-    [&[0; 12], ether_type.to_be_bytes().as_slice(), packet].concat()
+/// The same in another order, and with the interface's number (LINKTYPE_LINUX_SLL2).
+fn cooked_v2(bytes: &[u8]) -> Result<Vec<u8>, NotReplayed> {
+    let Some((&[kind, of, _, _, _, _, _, _, _, _, _, length, a, b, c, d, e, f, _, _], packet)) = bytes.split_first_chunk::<20>() else {
+        return Err(NotReplayed::Short);
+    };
+    let mac = if length == 6 { [a, b, c, d, e, f] } else { NO_MAC };
+    Ok(with_header(mac, [kind, of], packet))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A capture of one frame, which is `length` bytes long and of which `data` was captured.
-    fn pcap(link: u32, data: &[u8], length: u32) -> Vec<u8> {
-        let mut file = Vec::new();
-        for word in [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65535, link, 1_414_152_000, 500_000, data.len() as u32, length] {
-            file.extend(u32::to_le_bytes(word));
-        }
-        file.extend(data);
-        file
-    }
-
-    fn frames(bytes: &[u8]) -> Vec<Captured> {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), bytes).expect("a file");
-        read(file.path()).expect("a capture")
-    }
-
-    #[test]
-    fn each_link_layer_becomes_ethernet() {
-        let packet = [0x45, 1, 2, 3];
-        let made = [&[0; 12], [8, 0].as_slice(), &packet].concat();
-        for (link, header, frame) in [
-            (1, vec![7; 14], Ok([&[7; 14], packet.as_slice()].concat())),
-            (101, vec![], Ok(made.clone())),
-            (0, vec![2, 0, 0, 0], Ok(made.clone())),
-            (108, vec![0, 0, 0, 2], Ok(made.clone())),
-            (0x4000_0000, vec![2, 0, 0, 0], Ok(made.clone())),
-            (113, [vec![0; 14], vec![8, 0]].concat(), Ok(made.clone())),
-            (276, [vec![8, 0], vec![0; 18]].concat(), Ok(made)),
-            (105, vec![], Err(NotReplayed::LinkType(105))),
-        ] {
-            let data = [header, packet.to_vec()].concat();
-            let [captured] = &frames(&pcap(link, &data, 1500))[..] else { panic!("one frame") };
-            assert_eq!(captured.frame, frame, "link type {link}");
-            assert_eq!(captured.at.to_string(), "2014-10-24T12:00:00.5Z");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_cut_has_the_frames_before() {
-        let whole = pcap(1, &[7; 20], 20);
-        let second = &whole[24..];
-        let both = [whole.as_slice(), second].concat();
-        assert_eq!(frames(&both).len(), 2);
-        assert_eq!(frames(&both[..both.len() - 1]).len(), 1);
-    }
-
-    #[test]
-    fn another_file_is_no_capture() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), "kind: Policy, which is not a capture at all").expect("a file");
-        assert!(matches!(read(file.path()), Err(CaptureError::Format { .. })));
-    }
+fn with_header(source: [u8; 6], ether_type: [u8; 2], packet: &[u8]) -> Vec<u8> {
+    [NO_MAC.as_slice(), &source, &ether_type, packet].concat()
 }
