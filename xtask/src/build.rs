@@ -1,13 +1,57 @@
 //! `xtask build`: the agent, one file, with the kernel program in it.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::command::{output, run, workspace};
 use crate::setup::{Purpose, setup};
+
+/// Build the agent, with the kernel program in it.
+#[derive(clap::Args)]
+pub struct Build {
+    /// With optimisation and without checks of arithmetic: for a gateway.
+    #[arg(long)]
+    release: bool,
+}
+
+impl Build {
+    /// Sets up, builds the agent and prints its path.
+    pub fn run(&self) -> Result<()> {
+        let Self { release } = self;
+        let profile = if *release { Profile::Release } else { Profile::Dev };
+        setup(Purpose::Build)?;
+        run(cargo().args(["build", "--package=edge-agent"]).args(profile.arguments()))?;
+        println!("{}", profile.agent(&target_dir()?).display());
+        Ok(())
+    }
+}
+
+/// Of cargo's profiles, those that the agent is built with by name.
+#[derive(Clone, Copy)]
+enum Profile {
+    Dev,
+    Release,
+}
+
+impl Profile {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Dev => &[],
+            Self::Release => &["--release"],
+        }
+    }
+
+    fn agent(self, target: &Path) -> PathBuf {
+        let folder = match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        };
+        target.join(folder).join("edge-agent")
+    }
+}
 
 /// The cargo that runs us; it serves for the host's crates.
 pub fn cargo() -> Command {
@@ -16,16 +60,9 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Sets up, builds the agent and returns its path.
-pub fn build() -> Result<PathBuf> {
-    setup(Purpose::Build)?;
-    run(cargo().args(["build", "--package=edge-agent"]))?;
-    agent_path()
-}
-
-/// Where cargo puts the agent.
+/// Where cargo puts the agent that the lab and the tests run.
 pub fn agent_path() -> Result<PathBuf> {
-    Ok(target_dir()?.join("debug/edge-agent"))
+    Ok(Profile::Dev.agent(&target_dir()?))
 }
 
 /// Where cargo puts everything.

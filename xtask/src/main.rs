@@ -23,7 +23,7 @@ enum Command {
         purpose: Purpose,
     },
     /// Build the agent, with the kernel program in it.
-    Build,
+    Build(build::Build),
     /// Run the agent with the shipped policies: on interfaces, or in a lab of network namespaces.
     Run(run::Run),
     /// Boot Debian's kernels in an emulator, load every program on them, and run the engines' tests there.
@@ -56,7 +56,7 @@ impl Command {
     fn run(self) -> Result<()> {
         match self {
             Command::Setup { purpose } => setup::setup(purpose).map(drop),
-            Command::Build => build::build().map(|agent| println!("{}", agent.display())),
+            Command::Build(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Differential(command) => command.run(),
             Command::Kernels(command) => command.run(),
@@ -64,6 +64,28 @@ impl Command {
             Command::Bench(command) => command.run(),
             Command::Swaps(command) => command.run(),
             Command::Test => test::test(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_are_those_of_their_commands() {
+        Arguments::command().debug_assert();
+        let parses = |line: &str| Arguments::try_parse_from(std::iter::once("x").chain(line.split(' '))).is_ok();
+        for right in ["build", "build --release", "swaps", "swaps --swaps 1000", "swaps --seconds 60", "differential --pairs 5 --seconds 1"]
+        {
+            assert!(parses(right), "{right}");
+        }
+        for wrong in
+            ["build --debug", "build release", "test --release", "swaps --swaps 0", "swaps --swaps few", "differential --packets 0"]
+        {
+            assert!(!parses(wrong), "{wrong}");
         }
     }
 }

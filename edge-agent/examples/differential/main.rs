@@ -12,9 +12,9 @@ mod shrink;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use clap::Parser;
 use fastrand::Rng;
+use xtask::differential::Pairs;
 use xtask::lab::signal;
 
 use judge::{Kernel, Prepared};
@@ -22,31 +22,18 @@ use judge::{Kernel, Prepared};
 #[derive(Parser)]
 #[command(about = "Compares the three engines on random policies and packets")]
 struct Arguments {
-    /// Pairs of a policy set and a packet.
-    #[arg(long, default_value_t = 200_000)]
-    pairs: u64,
-    /// The same seed gives the same pairs.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Packets for each policy set; loading one into the kernel costs more than a thousand packets.
-    #[arg(long, default_value_t = 1000)]
-    packets: u64,
+    #[command(flatten)]
+    pairs: Pairs,
     /// Leave the kernel out, which needs root.
     #[arg(long)]
     without_kernel: bool,
-    /// End after so many seconds, with what has been done till then; so does Ctrl-C.
-    #[arg(long)]
-    seconds: Option<u64>,
 }
 
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_secs(10);
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { pairs, seed, packets, without_kernel, seconds } = Arguments::parse();
-    if packets == 0 {
-        bail!("--packets 0 asks nothing: give at least 1");
-    }
+    let Arguments { pairs: Pairs { pairs, seed, packets, seconds }, without_kernel } = Arguments::parse();
     signal::handle()?;
     let asked = if without_kernel { Kernel::Without } else { Kernel::InSum };
     let start = Instant::now();

@@ -24,25 +24,30 @@ use crate::sender::Sender;
 
 /// Swaps that `./x swaps` asks for.
 const COUNT: &str = "EDGE_SWAPS";
-/// Bounds the time of the largest set.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// Seconds after which it ends with those made till then.
+const SECONDS: &str = "EDGE_SWAPS_SECONDS";
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 #[test]
 fn every_frame_is_decided_by_one_generation_while_policies_swap() {
     if !privileged("every_frame_is_decided_by_one_generation") {
         return;
     }
-    let count = std::env::var(COUNT).ok().map(|count| count.parse().expect("EDGE_SWAPS is a number"));
-    println!("{}", Run::new(synthetic(if count.is_some() { 100 } else { 5 })).swap(count.unwrap_or(20)));
-    if let Some(count) = count {
-        match largest() {
-            Some(sets) => println!("{}", Run::new(sets).swap(count)),
-            None => println!("the largest set is left out: install Debian's package tor-geoipdb"),
-        }
+    let number = |name: &str| std::env::var(name).ok().map(|number| number.parse::<u64>().expect("a number in the environment"));
+    let Some(swaps) = number(COUNT) else {
+        println!("{}", Run::new(synthetic(5)).swap(20, None));
+        return;
+    };
+    let limit = number(SECONDS).map(Duration::from_secs);
+    println!("200 destinations: {}", Run::new(synthetic(100)).swap(swaps as usize, limit));
+    match largest() {
+        Some(sets) => println!("every country: {}", Run::new(sets).swap(swaps as usize, limit)),
+        None => println!("every country: left out; install Debian's package tor-geoipdb"),
     }
 }
 
-/// Two hundred destinations of so many prefixes of each family.
+/// 200 destinations of so many prefixes of each family.
 fn synthetic(prefixes: u32) -> Vec<Arc<AddressSet>> {
     let of = |number: u32| {
         let v4 = (0..prefixes).map(|place| (1 << 24) + ((place * 200 + number) << 8)).map(|first| (first, first | 0xff));
@@ -150,7 +155,7 @@ impl Run {
         Self { namespace, compiled, compile, frames, prefixes }
     }
 
-    fn swap(&self, count: usize) -> String {
+    fn swap(&self, count: usize, limit: Option<Duration>) -> String {
         let Self { namespace, compiled, compile, frames, prefixes } = self;
         let wanted = WantedInterface { name: "lan".to_owned(), role: Role::Inside, mode: WantedMode::Native };
         let settings = Settings {
@@ -166,10 +171,15 @@ impl Run {
         let sender = Sender::start("device", frames.clone());
         let start = Instant::now();
         let mut times = Vec::with_capacity(count);
-        while times.len() < count && start.elapsed() < PATIENCE {
+        let mut told = start;
+        while times.len() < count && limit.is_none_or(|limit| start.elapsed() < limit) {
             let before = Instant::now();
             dataplane.swap(&compiled[(times.len() + 1) % 2], &settings, &interfaces).expect("swaps");
             times.push(before.elapsed());
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                eprintln!("{} of {count} swaps, {:.0} s", times.len(), start.elapsed().as_secs_f64());
+            }
         }
         let elapsed = start.elapsed();
         let sent = sender.end();
