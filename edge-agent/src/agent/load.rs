@@ -12,7 +12,6 @@ use crate::config::AgentConfig;
 use crate::dataplane::error::Error;
 use crate::dataplane::interfaces::Interface;
 use crate::dataplane::{Dataplane, Swapped};
-use crate::policy::load::today;
 use crate::sources::guard::Shrink;
 use crate::telemetry::events::Names;
 use crate::telemetry::log::follow;
@@ -69,7 +68,7 @@ impl Agent {
     }
 
     async fn try_load(&mut self, shrink: Shrink) -> Result<Swapped, BuildError> {
-        self.loaded_on = today();
+        self.daily_load.attempt();
         // Taken even if the attempt fails, so that the next one is made when they change again and not every second.
         self.own_addresses = self.interfaces.own_addresses().await.map_err(swap_error)?;
         let config =

@@ -3,6 +3,7 @@
 //! Invariant: nothing here is on a packet's way. Whatever fails or ends, the kernel goes on with the generation in force.
 
 pub mod build;
+mod day;
 pub mod error;
 mod load;
 pub mod settings;
@@ -15,7 +16,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::civil::Date;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as channel};
@@ -36,6 +36,7 @@ use crate::telemetry::history::{History, KEPT};
 use crate::telemetry::metrics::Exporter;
 use crate::telemetry::supervisor::{State as Supervised, Supervisor};
 use control::Order;
+use day::DailyLoad;
 use error::RunError;
 use load::Attempt;
 use settings::settings;
@@ -75,8 +76,7 @@ struct Agent {
     own_addresses: Vec<IpAddr>,
     /// What this process put in force.
     in_force: Option<Compiled>,
-    /// The day of the last attempt to load.
-    loaded_on: Date,
+    daily_load: DailyLoad,
     /// The last attempt to put the configured policies in force, if the kernel refused it.
     refused_load: Option<Attempt>,
     /// The last attempt to attach to an interface that came (back), if the kernel refused it.
@@ -111,7 +111,7 @@ impl Agent {
             interfaces: Interfaces::open()?,
             own_addresses: Vec::new(),
             in_force: None,
-            loaded_on: today(),
+            daily_load: DailyLoad::new(today),
             refused_load: None,
             refused_attach: None,
             files,
@@ -203,7 +203,7 @@ impl Agent {
         if let Err(error) = self.look_after_interfaces().await {
             tracing::warn!(%error, "interfaces were not looked after");
         }
-        if self.is_stale(today()) {
+        if self.daily_load.is_due(self.in_force.as_ref()) {
             drop(self.load("a new day").await);
         }
         match self.interfaces.own_addresses().await {
@@ -211,13 +211,6 @@ impl Agent {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the gateway's own addresses were not looked at"),
         }
-    }
-}
-
-impl Agent {
-    /// Schedules and expiry dates are in the kernel for about a year from the load on: it gets them anew each day.
-    fn is_stale(&self, today: Date) -> bool {
-        today != self.loaded_on && self.in_force.as_ref().is_some_and(|compiled| compiled.timeline.is_some())
     }
 }
 
