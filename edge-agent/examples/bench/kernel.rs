@@ -9,8 +9,9 @@ use aya::programs::xdp::{XdpLinkId, XdpMode};
 use aya::programs::{ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge_agent::config::AgentConfig;
+use edge_agent::dataplane::clock;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
-use edge_agent::dataplane::object::{Constants, Object, REASONS, Sharing};
+use edge_agent::dataplane::object::{CLOCK, Constants, Object, REASONS, Sharing};
 use edge_agent::dataplane::pod::Value;
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::tables;
@@ -36,6 +37,8 @@ pub fn filter(compiled: &Compiled) -> Result<Object> {
     let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
     tables::fill(&mut object, compiled, &slots)?;
     object.load_programs()?;
+    // Or it would be 1970 for schedules.
+    object.array(CLOCK)?.set(0, Value(clock::now()), 0)?;
     Ok(object)
 }
 

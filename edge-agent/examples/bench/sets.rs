@@ -72,9 +72,9 @@ pub fn countries_yaml(codes: &[String]) -> String {
     yaml
 }
 
-/// Ten groups of a thousand devices each beside the shipped policies: MACs, ports, a rule that only monitors, rules for each group.
+/// Ten groups of a thousand devices each, and every feature beside the shipped policies: MACs, port ranges, a rule that only monitors, at all
+/// hours of a schedule; for each group a rule at night, for some a rate; and an inbound rule.
 pub fn many_devices_yaml(devices: &[Mac]) -> String {
-    let groups = devices.len().div_ceil(1000);
     let mut yaml = head("devices", 50);
     yaml += "  devices:\n";
     for (group, macs) in devices.chunks(1000).enumerate() {
@@ -82,9 +82,16 @@ pub fn many_devices_yaml(devices: &[Mac]) -> String {
         let _ = writeln!(yaml, "    group-{group}: {{any: [{{mac: [{}]}}]}}", macs.join(", "));
     }
     yaml += "  destinations:\n    test-net: {prefixes: [203.0.113.0/24]}\n  rules:\n";
-    yaml += "    - {id: watch, from: all, to: any, services: [tcp/443], action: monitor}\n";
-    for group in 0..groups {
-        let _ = writeln!(yaml, "    - {{id: no-{group}, from: group-{group}, to: test-net, services: [tcp/80-90], action: reject}}");
+    yaml += "    - {id: watch, from: all, services: [tcp/400-500], action: monitor, when: {days: mon-sun, timezone: Asia/Kolkata}}\n";
+    yaml += "    - {id: no-scans, from: all, to: test-net, services: [tcp/1-1023], action: drop, direction: inbound}\n";
+    for group in 0..devices.len().div_ceil(1000) {
+        let night = "when: {days: mon-fri, hours: \"22:00-06:00\", timezone: Europe/Berlin}";
+        let _ =
+            writeln!(yaml, "    - {{id: no-{group}, from: group-{group}, to: test-net, services: [tcp/80-90], action: reject, {night}}}");
+        if group % 3 == 0 {
+            let rate = "action: rate_limit, rate: {packets_per_second: 100, burst: 200}";
+            let _ = writeln!(yaml, "    - {{id: slow-{group}, from: group-{group}, to: test-net, services: [udp/1024-65535], {rate}}}");
+        }
     }
     yaml
 }
