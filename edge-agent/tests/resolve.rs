@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 
 use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, SourceFiles};
 use edge_agent::policy::load::load;
-use edge_agent::policy::model::{Action, DeviceSelector, Direction, RemoteSelector, Resolved};
+use edge_agent::policy::model::{Action, Destination, DeviceSelector, Direction, RemoteSelector, Resolved};
 use edge_agent::policy::problem::Problems;
 use edge_agent::policy::resolve::{Resolution, resolve};
 use edge_agent::sources::Sources;
 use jiff::civil::date;
+
+/// Rules that the agent has of its own, where it knows no address and no configuration.
+const OWN_RULES: usize = 5;
 
 fn files() -> SourceFiles {
     let data = Path::new("tests/data");
@@ -39,6 +42,11 @@ fn rules(resolved: &Resolved) -> Vec<String> {
     resolved.rules.iter().map(|rule| format!("{}/{}", resolved.policies[rule.policy.index()].name, rule.id)).collect()
 }
 
+/// Of policies, not of the agent.
+fn own_destinations(resolved: &Resolved) -> Vec<&Destination> {
+    resolved.destinations.iter().filter(|destination| !resolved.policies[destination.policy.index()].built_in).collect()
+}
+
 #[test]
 fn rules_stand_in_the_order_of_evaluation() {
     let folder = tempfile::tempdir().unwrap();
@@ -52,8 +60,9 @@ fn rules_stand_in_the_order_of_evaluation() {
     std::os::unix::fs::symlink(folder.path(), folder.path().join("below/again")).unwrap();
     let resolution = resolved(folder.path(), &AlwaysAllow::default(), &[], files()).unwrap();
     assert!(resolution.warnings.is_empty(), "{}", resolution.warnings);
-    let own = ["always-allow/dhcp", "always-allow/dhcpv6", "always-allow/neighbour-discovery", "a/z", "b/y", "late/x"];
-    assert_eq!(rules(&resolution.resolved), own);
+    let rules = rules(&resolution.resolved);
+    assert!(rules[..OWN_RULES].iter().all(|rule| rule.starts_with("always-allow/")), "{rules:?}");
+    assert_eq!(rules[OWN_RULES..], ["a/z", "b/y", "late/x"]);
 }
 
 #[test]
@@ -81,7 +90,7 @@ fn a_policy_ends_with_its_last_day_and_equal_schedules_are_one() {
     let Resolved { policies, schedules, rules, .. } = &resolution.resolved;
     assert_eq!(policies.iter().map(|policy| policy.expires).collect::<Vec<_>>(), [None, Some(second("2026-03-01T00:00:00Z"))]);
     assert_eq!(resolution.reviews, [("p".to_owned(), second("2026-02-01T00:00:00Z"))].into());
-    let own: Vec<_> = rules[3..].iter().map(|rule| (rule.when.map(|when| when.0), rule.direction)).collect();
+    let own: Vec<_> = rules[OWN_RULES..].iter().map(|rule| (rule.when.map(|when| when.0), rule.direction)).collect();
     let outbound = Direction::Outbound;
     assert_eq!(own, [(Some(0), outbound), (Some(0), outbound), (Some(1), Direction::Inbound), (None, outbound)]);
     assert_eq!(schedules.len(), 2);
@@ -101,6 +110,8 @@ fn what_is_always_allowed_goes_first_and_is_not_reported() {
     let expected = [
         "always-allow/dhcp",
         "always-allow/dhcpv6",
+        "always-allow/dhcp-answers",
+        "always-allow/dhcpv6-answers",
         "always-allow/neighbour-discovery",
         "always-allow/ssh-to-gateway",
         "always-allow/prefix:192.0.2.0/24",
@@ -113,14 +124,14 @@ fn what_is_always_allowed_goes_first_and_is_not_reported() {
         "complete/slow",
     ];
     assert_eq!(rules(&resolved), expected);
-    for rule in &resolved.rules[..8] {
+    let (always, [no_web, ping, ..]) = resolved.rules.split_at(OWN_RULES + 5) else { panic!("four rules of the policy") };
+    for rule in always {
         assert!(resolved.policies[rule.policy.index()].built_in && rule.action == Action::Pass && !rule.report && !rule.monitored);
     }
-    let RemoteSelector::Destination(ssh) = resolved.rules[3].to[0] else { panic!("SSH is allowed to everywhere") };
+    let RemoteSelector::Destination(ssh) = always[OWN_RULES].to[0] else { panic!("SSH is allowed to everywhere") };
     let set = &resolved.destinations[ssh.index()].sets[0];
     assert_eq!((set.v4.iter().copied().collect::<Vec<_>>(), set.v6.len()), (vec![(0xc000_0201, 0xc000_0201)], 1));
-    assert_eq!(resolved.rules[6].services.len(), 2, "`domain` is TCP and UDP");
-    let (no_web, ping) = (&resolved.rules[8], &resolved.rules[9]);
+    assert_eq!(always[OWN_RULES + 3].services.len(), 2, "`domain` is TCP and UDP");
     assert!(no_web.monitored && no_web.report, "the policy only monitors");
     assert!(ping.monitored && !ping.report, "a pass rule is not reported");
     assert_eq!(no_web.services.len(), 3, "tcp/80, and `https` by TCP and UDP");
@@ -146,7 +157,7 @@ fn a_country_that_two_policies_name_is_one_set() {
     };
     fs::write(folder.path().join("a.yaml"), policy("a", 1, &spec(1)) + "---\n" + &policy("b", 2, &spec(2))).unwrap();
     let resolution = resolved(folder.path(), &AlwaysAllow::default(), &[], files()).unwrap();
-    let [a, b] = resolution.resolved.destinations.as_slice() else { panic!("two destinations") };
+    let [a, b] = &own_destinations(&resolution.resolved)[..] else { panic!("two destinations") };
     assert!(std::sync::Arc::ptr_eq(&a.sets[0], &b.sets[0]));
     let summary = resolution.summary();
     assert_eq!((summary.policies, summary.rules, summary.ipv4_prefixes, summary.ipv6_prefixes), (2, 2, 2, 1));
@@ -162,7 +173,8 @@ fn a_source_is_read_again_when_its_file_has_changed() {
     let mut sources = Sources::new(files());
     let mut set = || {
         let loaded = load(&[folder.path().to_owned()], date(2026, 1, 15));
-        resolve(loaded, &AlwaysAllow::default(), &[], &mut sources).unwrap().resolved.destinations[0].sets[0].clone()
+        let resolution = resolve(loaded, &AlwaysAllow::default(), &[], &mut sources).unwrap();
+        own_destinations(&resolution.resolved)[0].sets[0].clone()
     };
     fs::write(&list, "192.0.2.1\n").unwrap();
     let first = set();
@@ -202,19 +214,18 @@ fn a_missing_source_names_its_package_and_key_once() {
 #[test]
 fn up_to_1024_rules_are_one_set() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |count: u32| {
+    let write = |count: usize| {
         let rules: String =
             (1..=count).map(|port| format!("    - {{id: r{port}, from: all, services: tcp/{port}, action: drop}}\n")).collect();
         fs::write(folder.path().join("a.yaml"), policy("a", 1, &format!("  rules:\n{rules}"))).unwrap();
     };
-    // Three are the agent's own.
-    write(1021);
+    write(1024 - OWN_RULES);
     assert_eq!(resolved(folder.path(), &AlwaysAllow::default(), &[], files()).unwrap().resolved.rules.len(), 1024);
-    write(1023);
+    write(1024 - OWN_RULES + 2);
     let problems = resolved(folder.path(), &AlwaysAllow::default(), &[], files()).unwrap_err();
     let problem = problems.iter().next().unwrap();
     assert_eq!(problem.message, "this is the first of 2 rules too many: one set has up to 1024");
-    assert_eq!(problem.place.line, 6 + 1022);
+    assert_eq!(problem.place.line, 6 + 1024 - OWN_RULES + 1);
 }
 
 #[test]

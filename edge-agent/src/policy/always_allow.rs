@@ -14,9 +14,14 @@ use crate::config::AlwaysAllow;
 
 /// ICMPv6 types of neighbour discovery: router and neighbour solicitation and advertisement, redirect (RFC 4861 section 4).
 const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 133..=137;
+/// fe80::/10 (RFC 4291 section 2.5.6): never forwarded, so on an outside interface it is the gateway's own.
+const LINK_LOCAL: (u128, u128) = (0xfe80 << 112, (0xfec0 << 112) - 1);
 
 impl Resolver<'_> {
     /// DHCP, neighbour discovery and SSH to the gateway's own addresses, then what the configuration names, a rule for each entry.
+    ///
+    /// Answers of DHCP servers are let in for the gateway's own client. IPv4's may go to the address that is being leased, which nobody has
+    /// yet (RFC 2131 section 4.1), so to any; IPv6's go to the link-local address that the client asked from (RFC 8415 section 17.1).
     pub(super) fn always_allow(&mut self, config: &AlwaysAllow, own_addresses: &[IpAddr]) {
         self.resolved.policies.push(PolicyInfo {
             name: ALWAYS_ALLOW.to_owned(),
@@ -30,6 +35,9 @@ impl Resolver<'_> {
         let udp = |port| ServiceMatch::Ports { protocol: PortProtocol::Udp, first: port, last: port };
         self.allow("dhcp", None, Allow::Services(vec![udp(67)]));
         self.allow("dhcpv6", None, Allow::Services(vec![udp(547)]));
+        let link_local = AddressSet { v6: Ranges::new(vec![LINK_LOCAL]), ..AddressSet::default() };
+        self.allow_answers("dhcp-answers", Allow::Services(vec![udp(68)]));
+        self.allow_answers("dhcpv6-answers", Allow::Destination(link_local, vec![udp(546)]));
         let kinds = NEIGHBOUR_DISCOVERY.map(|kind| ServiceMatch::Icmp { family: Family::V6, kind });
         self.allow("neighbour-discovery", None, Allow::Services(kinds.collect()));
         if !own_addresses.is_empty() {
@@ -52,7 +60,17 @@ impl Resolver<'_> {
         }
     }
 
+    /// On both sides: every rule of the pinhole is asked on the way in, too.
     fn allow(&mut self, id: &str, place: Option<&Place>, what: Allow) {
+        self.allow_on_a_way(id, place, what, Direction::Outbound);
+    }
+
+    /// On the way in only: devices have no business to answer for a DHCP server.
+    fn allow_answers(&mut self, id: &str, what: Allow) {
+        self.allow_on_a_way(id, None, what, Direction::Inbound);
+    }
+
+    fn allow_on_a_way(&mut self, id: &str, place: Option<&Place>, what: Allow, direction: Direction) {
         let policy = PolicyId(0);
         let (mut from, mut to, mut services) = (DeviceSelector::All, RemoteSelector::Any, vec![ServiceMatch::Any]);
         match what {
@@ -74,7 +92,7 @@ impl Resolver<'_> {
             from: vec![from],
             to: vec![to],
             services,
-            direction: Direction::Outbound,
+            direction,
             when: None,
             action: Action::Pass,
             monitored: false,

@@ -4,5 +4,6 @@ mod corpus;
 mod corpus_case;
 mod decisions;
 mod noise;
+mod pinhole;
 mod small_set;
 mod trio;
