@@ -17,15 +17,21 @@ use crate::policies::all;
 const HEAD: &str = "apiVersion: edge/v1\nkind: Policy\nmetadata: {name: p, title: t}\nspec:\n";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An agent in a namespace with one inside interface, `lan`. Killed when dropped; what it enforces goes with the namespace.
-struct Agent<'a> {
-    namespace: &'a Namespace,
+/// An agent in a namespace of its own, whose inside interface is `lan`. Killed when dropped; what it enforces goes with the namespace.
+struct Agent {
+    namespace: Namespace,
     folder: tempfile::TempDir,
     child: Option<Child>,
 }
 
-impl<'a> Agent<'a> {
-    fn configured(namespace: &'a Namespace) -> Self {
+impl Agent {
+    /// One that is not running, with a policy that drops everything; there is no `lan` yet. `None` where the test is left out, see
+    /// [`privileged`].
+    fn configured(test: &str) -> Option<Self> {
+        if !privileged(test) {
+            return None;
+        }
+        let namespace = Namespace::enter();
         let folder = tempfile::tempdir().expect("a folder");
         let this = Self { namespace, folder, child: None };
         fs::create_dir(this.path("policies")).expect("a folder");
@@ -33,11 +39,24 @@ impl<'a> Agent<'a> {
         let config = format!(
             "interfaces: {{inside: [lan]}}\npolicies: policies\nmetrics: {{listen: 127.0.0.1:0}}\ncontrol: {{socket: agent.sock}}\nstate: {{pins: {}, directory: state}}\n\
              sources: {{max_age: 400d}}\n",
-            namespace.pins().root().display()
+            this.namespace.pins().root().display()
         );
         fs::write(this.path("agent.yaml"), config).expect("a file");
         this.policy("drop");
-        this
+        Some(this)
+    }
+
+    /// The same with `lan`.
+    fn with_lan(test: &str) -> Option<Self> {
+        let this = Self::configured(test)?;
+        this.namespace.veth("lan", "device");
+        Some(this)
+    }
+
+    /// Runs it until it is ready.
+    fn started(&mut self) -> StatusReport {
+        self.start();
+        self.until("ready", |report| report.ready)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -114,7 +133,7 @@ impl<'a> Agent<'a> {
     }
 }
 
-impl Drop for Agent<'_> {
+impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
         // Whatever a failed test leaves; the namespace's own clean-up tells of what does not go.
@@ -128,14 +147,8 @@ fn action(report: &StatusReport) -> Option<&str> {
 
 #[test]
 fn files_that_change_are_put_in_force_and_broken_ones_are_told_of() {
-    if !privileged("files_that_change_are_put_in_force") {
-        return;
-    }
-    let namespace = Namespace::enter();
-    namespace.veth("lan", "device");
-    let mut agent = Agent::configured(&namespace);
-    agent.start();
-    let first = agent.until("ready", |report| report.ready);
+    let Some(mut agent) = Agent::with_lan("files_that_change_are_put_in_force") else { return };
+    let first = agent.started();
     assert_eq!((action(&first), first.policies.as_slice()), (Some("drop"), ["p".to_owned()].as_slice()));
 
     agent.policy("pass");
@@ -161,15 +174,9 @@ fn list(report: &StatusReport) -> Option<(u64, Option<u64>)> {
 
 #[test]
 fn a_list_that_changes_is_put_in_force_and_one_that_lost_too_much_is_not() {
-    if !privileged("a_list_that_changes_is_put_in_force") {
-        return;
-    }
-    let namespace = Namespace::enter();
-    namespace.veth("lan", "device");
-    let mut agent = Agent::configured(&namespace);
+    let Some(mut agent) = Agent::with_lan("a_list_that_changes_is_put_in_force") else { return };
     agent.list_policy(20);
-    agent.start();
-    let first = agent.until("ready", |report| report.ready);
+    let first = agent.started();
     assert_eq!(list(&first), Some((20, None)));
 
     agent.list(12);
@@ -199,15 +206,9 @@ fn a_list_that_changes_is_put_in_force_and_one_that_lost_too_much_is_not() {
 
 #[test]
 fn a_share_that_is_configured_otherwise_takes_what_was_held_and_an_old_list_is_told_of() {
-    if !privileged("a_share_that_is_configured_otherwise") {
-        return;
-    }
-    let namespace = Namespace::enter();
-    namespace.veth("lan", "device");
-    let mut agent = Agent::configured(&namespace);
+    let Some(mut agent) = Agent::with_lan("a_share_that_is_configured_otherwise") else { return };
     agent.list_policy(20);
-    agent.start();
-    agent.until("ready", |report| report.ready);
+    agent.started();
     agent.list(5);
     agent.until("told that the list shrank", |report| list(report) == Some((20, Some(5))));
     let config = fs::read_to_string(agent.path("agent.yaml")).expect("a file");
@@ -224,18 +225,14 @@ fn a_share_that_is_configured_otherwise_takes_what_was_held_and_an_old_list_is_t
 
 #[test]
 fn an_interface_that_vanishes_and_comes_back_is_filtered_again() {
-    if !privileged("an_interface_that_vanishes") {
-        return;
-    }
-    let namespace = Namespace::enter();
-    let mut agent = Agent::configured(&namespace);
+    let Some(mut agent) = Agent::configured("an_interface_that_vanishes") else { return };
     agent.start();
     let before = agent.until("running without the interface", |_| true);
     assert_eq!((before.ready, before.enforcing), (false, false));
     for _ in 0..2 {
-        namespace.veth("lan", "device");
+        agent.namespace.veth("lan", "device");
         agent.until("ready", |report| report.ready);
-        assert!(namespace.program("lan").is_some());
+        assert!(agent.namespace.program("lan").is_some());
         ip(&["link", "delete", "lan"]);
         agent.until("aware that it has gone", |report| !report.ready);
     }
@@ -243,28 +240,24 @@ fn an_interface_that_vanishes_and_comes_back_is_filtered_again() {
 
 #[test]
 fn an_interface_that_another_tool_has_is_told_of_until_it_lets_go() {
-    if !privileged("an_interface_that_another_tool_has") {
-        return;
-    }
-    let namespace = Namespace::enter();
-    let mut agent = Agent::configured(&namespace);
+    let Some(mut agent) = Agent::configured("an_interface_that_another_tool_has") else { return };
     agent.start();
     agent.until("running without the interface", |_| true);
 
-    namespace.veth("taken", "device");
-    let pins = namespace.pins().root().with_file_name(format!("edge-kernel-{}-tool", std::process::id()));
+    agent.namespace.veth("taken", "device");
+    let pins = agent.namespace.pins().root().with_file_name(format!("edge-kernel-{}-tool", std::process::id()));
     let wanted = WantedInterface { name: "taken".to_owned(), role: Role::Inside, mode: WantedMode::Native };
     let on_uninspectable = [OnUninspectable::Pass; Reason::ALL.len()];
     let settings = Settings { pins, interfaces: vec![wanted], on_uninspectable, report_limit: 0 };
     let mut tool = Dataplane::open(settings.clone()).expect("opens");
-    tool.swap(&all("p", Action::Pass), &settings, &namespace.interfaces()).expect("attaches");
-    let program = namespace.program("taken");
+    tool.swap(&all("p", Action::Pass), &settings, &agent.namespace.interfaces()).expect("attaches");
+    let program = agent.namespace.program("taken");
     ip(&["link", "set", "taken", "down"]);
     ip(&["link", "set", "taken", "name", "lan"]);
 
     let refused = agent.until("told that it is taken", |report| report.last_failure.is_some());
     assert!(refused.last_failure.is_some_and(|failure| failure.contains("lan already carries")));
-    assert_eq!((refused.ready, namespace.program("lan")), (false, program));
+    assert_eq!((refused.ready, agent.namespace.program("lan")), (false, program));
     tool.detach().expect("detaches");
     let mended = agent.until("ready", |report| report.ready);
     assert_eq!(mended.last_failure, None);
@@ -272,15 +265,9 @@ fn an_interface_that_another_tool_has_is_told_of_until_it_lets_go() {
 
 #[test]
 fn the_pinhole_follows_the_gateways_own_addresses() {
-    if !privileged("the_pinhole_follows") {
-        return;
-    }
-    let namespace = Namespace::enter();
-    namespace.veth("lan", "device");
-    let mut agent = Agent::configured(&namespace);
-    agent.start();
-    agent.until("ready", |report| report.ready);
-    let reloads = |agent: &Agent<'_>| agent.log().matches("addresses changed").count();
+    let Some(mut agent) = Agent::with_lan("the_pinhole_follows") else { return };
+    agent.started();
+    let reloads = |agent: &Agent| agent.log().matches("addresses changed").count();
     // Its link-local address is a change of its own, and may come late.
     std::thread::sleep(Duration::from_secs(3));
     let before = reloads(&agent);
@@ -295,24 +282,18 @@ fn the_pinhole_follows_the_gateways_own_addresses() {
 
 #[test]
 fn without_right_policies_it_gives_up_unless_an_earlier_generation_is_in_force() {
-    if !privileged("without_right_policies") {
-        return;
-    }
-    let namespace = Namespace::enter();
-    namespace.veth("lan", "device");
-    let mut agent = Agent::configured(&namespace);
+    let Some(mut agent) = Agent::with_lan("without_right_policies") else { return };
     agent.policy("explode");
     let refused = agent.run("run");
     assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("nothing is enforced") && said.contains("explode") && said.contains("p.yaml:5"), "{said}");
-    assert_eq!(namespace.program("lan"), None);
+    assert_eq!(agent.namespace.program("lan"), None);
 
     agent.policy("drop");
-    agent.start();
-    let good = agent.until("ready", |report| report.ready);
+    let good = agent.started();
     agent.kill();
-    let program = namespace.program("lan");
+    let program = agent.namespace.program("lan");
     let left = agent.run("status");
     assert_eq!(left.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&left.stdout).starts_with("enforcing without an agent"));
@@ -322,7 +303,7 @@ fn without_right_policies_it_gives_up_unless_an_earlier_generation_is_in_force()
     let kept = agent.until("up", |report| report.agent);
     assert_eq!((kept.enforcing, kept.ready, kept.generation), (true, false, good.generation));
     assert!(kept.last_failure.is_some_and(|failure| failure.contains("explode")));
-    assert_eq!((action(&agent.status().expect("up")), namespace.program("lan")), (Some("drop"), program));
+    assert_eq!((action(&agent.status().expect("up")), agent.namespace.program("lan")), (Some("drop"), program));
 
     agent.policy("pass");
     let mended = agent.until("ready", |report| report.ready);
@@ -331,18 +312,12 @@ fn without_right_policies_it_gives_up_unless_an_earlier_generation_is_in_force()
 
 #[test]
 fn a_running_agent_detaches_and_ends_on_command() {
-    if !privileged("a_running_agent_detaches") {
-        return;
-    }
-    let namespace = Namespace::enter();
-    namespace.veth("lan", "device");
-    let mut agent = Agent::configured(&namespace);
-    agent.start();
-    agent.until("ready", |report| report.ready);
+    let Some(mut agent) = Agent::with_lan("a_running_agent_detaches") else { return };
+    agent.started();
     let detached = agent.run("detach");
     assert!(detached.status.success());
     assert!(String::from_utf8_lossy(&detached.stdout).contains("detached from lan"));
-    assert_eq!(namespace.program("lan"), None);
+    assert_eq!(agent.namespace.program("lan"), None);
     let status = agent.child.take().expect("started").wait().expect("ends");
     assert!(status.success());
     assert_eq!(agent.run("status").status.code(), Some(1), "nothing is enforced");
