@@ -34,7 +34,6 @@ enum Command {
     Differential(differential::Differential),
     /// Measure what a packet costs, beside other filters.
     Bench(bench::Bench),
-    /// Swap policy sets under traffic, and count that no frame is lost.
     Swaps(swaps::Swaps),
     /// Run every test; as root also those that load programs and build networks.
     Test,

@@ -17,13 +17,16 @@ use edge_agent::sources::Sources;
 use edge_ebpf::engine::Side;
 use edge_ebpf::packet::{Address, Family, Mac, Packet, access::Frame};
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::engine_choice::EngineChoice;
 
 /// What is inside where nobody says: private (RFC 1918), unique local (RFC 4193) and link-local addresses.
 const INSIDE: [&str; 6] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
+
+/// Schedules reach further than this from the moment that they were laid out for. Fragments and rates are not remembered beyond.
+const A_YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 /// Show what would have become of captured traffic
 ///
@@ -71,7 +74,8 @@ impl Replay {
         let inside = if inside.is_empty() { INSIDE.iter().filter_map(|prefix| prefix.parse().ok()).collect() } else { inside };
         // Schedules are laid out from there on. Frames without a time are of the moment before.
         let start = frames.iter().map(|frame| frame.at).filter(|at| *at != Timestamp::UNIX_EPOCH).min().unwrap_or(Timestamp::UNIX_EPOCH);
-        let compiled = compile(&resolution.resolved, start)?;
+        let mut laid_out = start;
+        let mut compiled = compile(&resolution.resolved, laid_out)?;
         let kind = engine.kind();
         let mut engine = kind.start(&resolution.resolved, &compiled, config.uninspectable)?;
         let mut out = io::stdout().lock();
@@ -93,6 +97,12 @@ impl Replay {
             };
             // Where a capture is out of order, time does not go back.
             now = now.max(captured.at);
+            if now.duration_since(laid_out) > A_YEAR && compiled.timeline.is_some() {
+                laid_out = now;
+                drop(engine);
+                compiled = compile(&resolution.resolved, laid_out)?;
+                engine = kind.start(&resolution.resolved, &compiled, config.uninspectable)?;
+            }
             engine.set_time(now)?;
             let seen = Seen::of(&frame, &inside);
             let outcome = engine.run_on(seen.side, &frame).with_context(|| format!("frame {number} of {}", capture.display()))?;

@@ -201,6 +201,24 @@ fn a_rate_is_one_of_the_wires_bytes() {
     }
 }
 
+/// The engines' tables know the hours of about a year; captures that were joined may span more.
+#[test]
+fn schedules_hold_years_apart() {
+    const HOUR: u32 = 3600;
+    const DAY: u32 = 24 * HOUR;
+    let frame = || frame(LAPTOP, INSIDE, BANNED, Transport::syn(25));
+    // The first is at noon.
+    let times = [0, 8 * HOUR, 500 * DAY, 500 * DAY + 8 * HOUR, 2000 * DAY, 2000 * DAY + 8 * HOUR];
+    let replay = Replay::of(&times.map(|second| Record::whole(second, frame())));
+    let at_day = "    - {id: by-day, from: all, services: [tcp/25], action: drop, when: {hours: '08:00-18:00'}}\n";
+    fs::write(replay.folder.path().join("p.yaml"), POLICY.to_owned() + at_day).expect("a file");
+    for engine in engines() {
+        let (lines, _) = replay.json(&["--engine", engine]);
+        let verdicts: Vec<_> = lines.iter().map(|line| line["verdict"].clone()).collect();
+        assert_eq!(verdicts, ["drop", "pass", "drop", "pass", "drop", "pass"], "{engine}");
+    }
+}
+
 #[test]
 fn what_is_wrong_ends_with_a_reason() {
     let replay = Replay::of(&[]);
