@@ -9,9 +9,9 @@ use aya::programs::xdp::{XdpLinkId, XdpMode};
 use aya::programs::{ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge_agent::config::AgentConfig;
-use edge_agent::dataplane::clock;
+use edge_agent::dataplane;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
-use edge_agent::dataplane::object::{CLOCK, Constants, Object, REASONS, Sharing};
+use edge_agent::dataplane::object::{Constants, Object, REASONS, Sharing};
 use edge_agent::dataplane::pod::Value;
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::tables;
@@ -37,8 +37,6 @@ pub fn filter(compiled: &Compiled) -> Result<Object> {
     let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
     tables::fill(&mut object, compiled, &slots)?;
     object.load_programs()?;
-    // Or it would be 1970 for schedules.
-    object.array(CLOCK)?.set(0, Value(clock::now()), 0)?;
     Ok(object)
 }
 
@@ -139,6 +137,9 @@ pub struct Loaded {
 
 impl Loaded {
     pub fn new(compiled: Arc<Compiled>) -> Result<Self> {
-        Ok(Self { object: filter(&compiled)?, compiled })
+        let mut object = filter(&compiled)?;
+        // Or it would be 1970 for schedules.
+        object.array(dataplane::object::CLOCK)?.set(0, Value(dataplane::clock::now()), 0)?;
+        Ok(Self { object, compiled })
     }
 }

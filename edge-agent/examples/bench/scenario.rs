@@ -101,7 +101,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: EMPTY_MAC, group: Group::Varied, floor: "", goal: Goal::None,
         about: "the floor: generator, tail call, XDP_DROP", make: |shop, name| shop.floor(name, Some(VARY_MAC), V4) },
     Scenario { name: "devices_10000", group: Group::Varied, floor: EMPTY_MAC, goal: Goal::AtMostTimes(0.65, DNY_ALL_DROPPED),
-        about: "shipped policies, 10,000 devices in ten groups, port ranges, schedules, rates, inbound, a matching monitoring rule; dropped",
+        about: "shipped policies, 10,000 devices in ten groups, port ranges, schedules, rates, inbound, a matching monitor rule; dropped",
         make: |shop, name| shop.varied_devices(name, &shop.many_devices()?, &sets::phones(10_000)) },
     Scenario { name: "groups_64", group: Group::Varied, floor: EMPTY_MAC, goal: Goal::None,
         about: "64 groups and rules, 64 devices, dropped", make: |shop, name| shop.varied_devices(name, &shop.groups(64)?, &sets::random_macs(64)) },
