@@ -13,6 +13,24 @@ pub const MAX_RULES: usize = MAX_WORDS * 64;
 /// Which rules a class satisfies in one dimension: bit `r % 64` of word `r / 64` for rule `r`.
 pub type Row = [u64; MAX_WORDS];
 
+/// Words in the pool that holds the rows of all classes, one after another: a class is the number of its row.
+///
+/// A row is as many words as a generation uses. Where that is more than one, a summary goes before them: its bit `g` is set where one of the
+/// 16 rules from `16 * g` on is, so that words in which no rule matches are not read.
+pub const POOL: usize = 1 << 17;
+pub type Pool = [u64; POOL];
+/// Rules that share a bit of the summary.
+pub const GROUP: usize = MAX_RULES / 64;
+/// Words of a row in the pool, its summary among them, where `words` are in use.
+pub const fn row_size(words: usize) -> usize {
+    if words > 1 { words + 1 } else { 1 }
+}
+/// Classes of one generation: 15 bits name one, and the pool has to hold their rows.
+pub const fn max_classes(words: usize) -> usize {
+    let fit = POOL / row_size(words);
+    if fit < 1 << 15 { fit } else { 1 << 15 }
+}
+
 /// Slots in the pinned table of rule counters. A slot belongs to one (policy, rule) for as long as the table lives.
 pub const RULE_SLOTS: u32 = 4096;
 /// Interfaces one agent serves.
@@ -24,56 +42,116 @@ pub const MAX_BUCKETS: u32 = 65_536;
 /// Later fragments remembered at once.
 pub const MAX_FRAGMENTS: u32 = 16_384;
 
-/// One entry of a trie: a class, a node's index, or a skip's index, told apart by the top two bits.
+/// From a trie's root, or over a run of bits, to a class or to the first node or skip of a block.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Entry(pub u32);
+pub struct Link(pub u32);
 
-impl Entry {
+impl Link {
     const NODE: u32 = 1 << 31;
     const SKIP: u32 = 1 << 30;
-    /// Largest class, node or skip index.
-    pub const MAX: u32 = Self::SKIP - 1;
+    /// Largest index of a node: places have 32 bits.
+    pub const MAX: u32 = (1 << (32 - FANOUT.trailing_zeros())) - 1;
 
     pub const fn class(class: u32) -> Self {
-        Self(class & Self::MAX)
+        Self(class & (Self::SKIP - 1))
     }
+    /// To the block that begins with the node at `index`.
     pub const fn node(index: u32) -> Self {
         Self((index & Self::MAX) | Self::NODE)
     }
+    /// To the block that begins with the skip at `index`.
     pub const fn skip(index: u32) -> Self {
         Self((index & Self::MAX) | Self::SKIP)
     }
     pub const fn is_class(self) -> bool {
-        self.0 & (Self::NODE | Self::SKIP) == 0
+        self.0 < Self::SKIP
     }
-    pub const fn is_node(self) -> bool {
-        self.0 & Self::NODE != 0
+    /// The class.
+    pub const fn value(self) -> u32 {
+        self.0
     }
-    pub const fn index(self) -> u32 {
-        self.0 & Self::MAX
+    /// Where the block begins, in entries.
+    pub const fn place(self) -> u32 {
+        self.0 << FANOUT.trailing_zeros()
+    }
+    /// What it begins with.
+    pub const fn first(self) -> Entry {
+        if self.0 & Self::NODE != 0 { Entry::node(0) } else { Entry::skip(0) }
     }
 }
 
-/// Entries of a trie's root, indexed by the key's first 16 bits.
-pub const ROOT: usize = 1 << 16;
-/// Entries of a node, indexed by the next 8 bits.
-pub const FANOUT: usize = 256;
-pub type Node = [Entry; FANOUT];
+/// One entry of a node: a class, or a node or skip of the same block, told apart by the top two bits.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Entry(pub u16);
 
-/// A run of key bits without a branch: where `rest & mask == value`, `bytes` of the rest are consumed and `next` goes on; else the class
-/// is `miss`. "Rest" is the key less what was consumed before, left-aligned.
+impl Entry {
+    const INNER: u16 = 1 << 15;
+    const SKIP: u16 = 1 << 14;
+    /// Largest index within a block.
+    pub const MAX: u16 = Self::SKIP - 1;
+
+    pub const fn class(class: u16) -> Self {
+        Self(class & !Self::INNER)
+    }
+    pub const fn node(index: u16) -> Self {
+        Self((index & Self::MAX) | Self::INNER)
+    }
+    pub const fn skip(index: u16) -> Self {
+        Self((index & Self::MAX) | Self::INNER | Self::SKIP)
+    }
+    pub const fn is_class(self) -> bool {
+        self.0 & Self::INNER == 0
+    }
+    pub const fn is_node(self) -> bool {
+        self.0 & (Self::INNER | Self::SKIP) == Self::INNER
+    }
+    /// The class.
+    pub const fn value(self) -> u32 {
+        self.0 as u32
+    }
+    /// Where the node or skip is in its block, in entries.
+    pub const fn place(self) -> u32 {
+        ((self.0 & Self::MAX) as u32) << FANOUT.trailing_zeros()
+    }
+}
+
+/// Links of a trie's root, indexed by the key's first 16 bits.
+pub const ROOT: usize = 1 << 16;
+/// Entries of a node, indexed by the next 4 bits: half a cache line, so that most of a trie of half a million prefixes stays in near caches.
+pub const FANOUT: usize = 16;
+/// Entries, or half a [`Skip`].
+pub type Node = [u16; FANOUT];
+
+/// Bytes of a value of a map of nodes, at the most: kernels before 6.13 know no larger ones in an array. More nodes are more values.
+pub const NODES_VALUE: usize = 4 << 20;
+/// Entries of such a value, as a power of two.
+pub const NODES_BITS: u32 = (NODES_VALUE / size_of::<u16>()).trailing_zeros();
+
+/// A run of key bits without a branch, in the places of two nodes: where `rest & mask == value`, `nibbles` of the rest are consumed and `next`
+/// goes on; else the class is `miss`. "Rest" is the key less what was consumed before, left-aligned.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Skip {
     /// High and low half.
     pub mask: [u64; 2],
     pub value: [u64; 2],
-    pub next: Entry,
-    pub miss: Entry,
-    /// At least 1 where `next` is a node.
-    pub bytes: u32,
-    pub reserved: u32,
+    pub next: Link,
+    /// A class.
+    pub miss: u32,
+    /// Units of four bits.
+    pub nibbles: u32,
+    pub reserved: [u32; 5],
+}
+
+impl Skip {
+    /// Places of the fields, in entries.
+    pub const MASK: u32 = 0;
+    pub const VALUE: u32 = 8;
+    pub const NEXT: u32 = 16;
+    pub const MISS: u32 = 18;
+    pub const NIBBLES: u32 = 20;
 }
 
 /// Index space of service classes: TCP ports, UDP ports, ICMP types, ICMPv6 types, other protocols by number.
@@ -320,7 +398,12 @@ pub struct Stamp {
 pub const STAMP_MAGIC: u32 = 0x6564_6765;
 
 const _: () = {
-    assert!(size_of::<Skip>() == 48);
+    assert!(size_of::<Skip>() == 2 * size_of::<Node>());
+    assert!(core::mem::offset_of!(Skip, mask) == 2 * Skip::MASK as usize);
+    assert!(core::mem::offset_of!(Skip, value) == 2 * Skip::VALUE as usize);
+    assert!(core::mem::offset_of!(Skip, next) == 2 * Skip::NEXT as usize);
+    assert!(core::mem::offset_of!(Skip, miss) == 2 * Skip::MISS as usize);
+    assert!(core::mem::offset_of!(Skip, nibbles) == 2 * Skip::NIBBLES as usize);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<RuleEntry>() == 16);
     assert!(size_of::<RateEntry>() == 24);
@@ -333,5 +416,5 @@ const _: () = {
     assert!(size_of::<ReportState>() == 16 + 4 * REPORT_SEEN);
     assert!(size_of::<Stamp>() == 16);
     assert!(size_of::<Row>() == 128);
-    assert!(size_of::<Node>() == 1024);
+    assert!(size_of::<Node>() == 32);
 };

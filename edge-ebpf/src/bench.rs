@@ -17,7 +17,7 @@ use aya_ebpf::{
     maps::{Array, LpmTrie, ProgramArray, lpm_trie::Key},
     programs::XdpContext,
 };
-use edge_ebpf::{engine::Tables as _, packet::access::FrameMut, reject::Buffer, trie};
+use edge_ebpf::{engine::Tables as _, packet::access::FrameMut, reject::Buffer};
 use program::{frame, tables::Tables};
 
 /// Of frames that may lie in several buffers.
@@ -104,14 +104,14 @@ pub fn vary_mac(context: XdpContext) -> u32 {
 pub fn trie_v4(context: XdpContext) -> u32 {
     let context = Context::new(context);
     let Some(destination) = context.frame().view::<4>(DESTINATION_V4) else { return NO_CLASS };
-    trie::lookup_v4(Tables.v4(), destination.u32::<0>()).unwrap_or(NO_CLASS)
+    Tables::<true>.v4_class(destination.u32::<0>()).unwrap_or(NO_CLASS)
 }
 
 #[xdp(frags)]
 pub fn trie_v6(context: XdpContext) -> u32 {
     let context = Context::new(context);
     let Some(destination) = context.frame().view::<16>(DESTINATION_V6) else { return NO_CLASS };
-    trie::lookup::<16>(Tables.v6(), [destination.u64::<0>(), destination.u64::<8>()]).unwrap_or(NO_CLASS)
+    Tables::<true>.v6_class([destination.u64::<0>(), destination.u64::<8>()]).unwrap_or(NO_CLASS)
 }
 
 /// The same by the kernel's prefix trie.

@@ -2,39 +2,44 @@
 //! implements them over BPF maps, the agent over vectors.
 
 use crate::{
-    abi::{FragmentKey, FragmentVerdict, MAX_WORDS, OnUninspectable, Reason, Row, RuleEntry, Verdict},
+    abi::{FragmentKey, FragmentVerdict, GROUP, MAX_WORDS, OnUninspectable, Reason, RuleEntry, Verdict},
+    bits::{lowest, lowest_number},
     packet::{
         Address, Family, Fragment, Mac, Packet,
         access::{Frame, forget},
     },
-    trie::{self, Storage},
 };
 
-/// One generation's tables. A `None` where the compiler put an entry is a defect, and ends the decision.
+/// One generation's tables. A class is the number of its row in the pool, see [`crate::abi::POOL`]. A trie's `None` where the compiler put
+/// an entry is a defect, and ends the decision.
 pub trait Tables {
-    fn mac(&self) -> &impl Storage;
-    fn v4(&self) -> &impl Storage;
-    fn v6(&self) -> &impl Storage;
+    /// Class of a device.
+    fn mac_class(&self, mac: Mac) -> Option<u32>;
+    /// Class of a remote.
+    fn v4_class(&self, address: u32) -> Option<u32>;
+    /// Class of a remote, whose address is a high and a low half.
+    fn v6_class(&self, address: [u64; 2]) -> Option<u32>;
     /// Service class of an index of [`crate::abi::service`].
     fn service(&self, index: usize) -> u32;
-    fn device_row(&self, class: u32) -> Option<&Row>;
-    fn remote_row(&self, class: u32) -> Option<&Row>;
-    fn service_row(&self, class: u32) -> Option<&Row>;
-    fn rule(&self, rule: u32) -> Option<RuleEntry>;
+    /// A word of the pool of rows.
+    fn pool(&self, place: u32) -> u64;
+    /// Where the row of a class begins in it.
+    fn row(&self, class: u32) -> u32;
+    fn rule(&self, rule: u32) -> RuleEntry;
     /// Words of a row in use.
     fn words(&self) -> usize;
     /// Whether any bit of [`Self::monitored`] is set.
     fn has_monitored(&self) -> bool;
     /// Whether rules hold at some times only.
     fn has_schedules(&self) -> bool;
-    /// The rules that hold in this minute of the Unix epoch.
-    fn active_row(&self, minute: u64) -> Option<&Row>;
+    /// Class of the rules that hold in this minute of the Unix epoch.
+    fn active(&self, minute: u64) -> Option<u32>;
     /// Whether any rule is about what comes in on outside interfaces.
     fn has_inbound(&self) -> bool;
-    /// Word of the rules for what comes in on outside interfaces, whichever device it goes to.
-    fn inbound(&self, word: usize) -> u64;
-    /// Word of the rules that no policy overrides, among those.
-    fn pinhole(&self, word: usize) -> u64;
+    /// Class of the rules for what comes in on outside interfaces, whichever device it goes to.
+    fn inbound(&self) -> u32;
+    /// Class of the rules that no policy overrides, among those.
+    fn pinhole(&self) -> u32;
     /// Word of the rules that only monitor.
     fn monitored(&self, word: usize) -> u64;
     /// Word of the rules that keep a packet from passing.
@@ -129,38 +134,18 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
             None => uninspectable(side, frame, packet, Reason::FragmentWithoutFirst, tables, observer),
         };
     }
-    let service = tables.service_row(tables.service(packet.service))?;
-    let mut decision = Decision::NO_RULE;
+    let service = tables.row(tables.service(packet.service));
     if matches!(side, Side::Outside)
         && let Some(rule) = in_pinhole(packet, service, tables)?
     {
         return Some(Decision::by_rule(Verdict::Pass, rule));
     }
-    let device = rows_of_device(side, packet, tables)?;
-    let remote = tables.remote_row(remote_class(packet.family, remote(side, frame, packet), tables)?)?;
-    let active = active(tables, observer)?;
-    let mut first = None;
-    for word in 0..MAX_WORDS {
-        if word >= tables.words() {
-            break;
-        }
-        let hits = device.word(tables, word) & remote[word] & service[word] & active.map_or(u64::MAX, |active| active[word]);
-        let monitored = if tables.has_monitored() { hits & tables.monitored(word) } else { 0 };
-        let deciding = hits & !monitored;
-        if monitored != 0 {
-            let before = if deciding == 0 { monitored } else { monitored & (lowest(deciding) - 1) };
-            if before != 0 {
-                observer.monitored(frame, packet, word, before);
-            }
-        }
-        if deciding != 0 {
-            // What follows is the same whichever word it was found in: the verifier need not follow it for each.
-            first = Some(forget(word * 64 + deciding.trailing_zeros() as usize, deciding));
-            break;
-        }
-    }
-    if let Some(first) = first {
-        let mut rule = tables.rule(first as u32)?;
+    let device = device_row(side, packet, tables)?;
+    let remote = remote_row(packet.family, remote(side, frame, packet), tables)?;
+    let rows = Rows { device, remote, service, active: active(tables, observer)? };
+    let mut decision = Decision::NO_RULE;
+    if let Some(first) = first_rule(rows, frame, packet, tables, observer) {
+        let mut rule = tables.rule(first);
         let mut verdict = Verdict::from_u8(rule.verdict);
         if rule.limited != 0 && !observer.within_rate(packet, side, &rule) {
             verdict = Verdict::Drop;
@@ -175,48 +160,100 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
     Some(decision)
 }
 
-/// The lowest set bit, alone.
+/// The first rule that decides; those before it that only monitor are told to the observer.
 #[inline(always)]
-const fn lowest(bits: u64) -> u64 {
-    bits & bits.wrapping_neg()
-}
-
-#[inline(always)]
-pub fn device_class(device: Mac, tables: &impl Tables) -> Option<u32> {
-    trie::lookup::<6>(tables.mac(), [device.0 << 16, 0])
-}
-
-#[inline(always)]
-pub fn remote_class(family: Family, remote: Address, tables: &impl Tables) -> Option<u32> {
-    if matches!(family, Family::V4) {
-        trie::lookup_v4(tables.v4(), (remote.high >> 32) as u32)
-    } else {
-        trie::lookup::<16>(tables.v6(), [remote.high, remote.low])
+fn first_rule(rows: Rows, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> Option<u32> {
+    if tables.words() == 1 {
+        let deciding = deciding(rows, 0, frame, packet, tables, observer);
+        return if deciding == 0 { None } else { Some(lowest_number(deciding)) };
     }
+    let mut summary = rows.summary(tables);
+    for _ in 0..MAX_WORDS {
+        if summary == 0 {
+            break;
+        }
+        let word = lowest_number(summary) as usize / GROUPS & (MAX_WORDS - 1);
+        // Without this word's groups: those before them are done.
+        summary &= !(((1 << GROUPS) - 1) << (word * GROUPS));
+        let deciding = deciding(rows, word, frame, packet, tables, observer);
+        if deciding != 0 {
+            // What follows is the same whichever word it was found in: the verifier need not follow it for each.
+            return Some(forget(word * 64 + lowest_number(deciding) as usize, deciding) as u32);
+        }
+    }
+    None
 }
 
-/// The rules that a device satisfies, or those for whichever device there is behind an outside interface.
+/// The rules of a word that match and decide.
+#[inline(always)]
+fn deciding(rows: Rows, word: usize, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> u64 {
+    let hits = rows.word(tables, word);
+    let monitored = if tables.has_monitored() { hits & tables.monitored(word) } else { 0 };
+    let deciding = hits & !monitored;
+    if monitored != 0 {
+        let before = if deciding == 0 { monitored } else { monitored & (lowest(deciding) - 1) };
+        if before != 0 {
+            observer.monitored(frame, packet, word, before);
+        }
+    }
+    deciding
+}
+
+/// Where the rows are whose AND is what a packet satisfies.
 #[derive(Clone, Copy)]
-enum DeviceRows<'a> {
-    Known(&'a Row),
-    Inbound,
+struct Rows {
+    device: u32,
+    remote: u32,
+    service: u32,
+    /// The rules that hold now; `None`: all do.
+    active: Option<u32>,
 }
 
-impl DeviceRows<'_> {
+impl Rows {
+    /// In which words the AND may have a bit, where more than one is in use.
+    #[inline(always)]
+    fn summary(self, tables: &impl Tables) -> u64 {
+        self.all(tables, 0)
+    }
+
     #[inline(always)]
     fn word(self, tables: &impl Tables, word: usize) -> u64 {
-        match self {
-            Self::Known(row) => row[word],
-            Self::Inbound => tables.inbound(word),
+        self.all(tables, word_offset(tables, word))
+    }
+
+    #[inline(always)]
+    fn all(self, tables: &impl Tables, offset: u32) -> u64 {
+        let Self { device, remote, service, active } = self;
+        let all = tables.pool(device + offset) & tables.pool(remote + offset) & tables.pool(service + offset);
+        match active {
+            Some(active) => all & tables.pool(active + offset),
+            None => all,
         }
     }
 }
 
+/// Groups of rules in a word that the summary tells apart.
+const GROUPS: usize = 64 / GROUP;
+
+/// Where a row has this word.
 #[inline(always)]
-fn rows_of_device<'a>(side: Side, packet: &Packet, tables: &'a impl Tables) -> Option<DeviceRows<'a>> {
+fn word_offset(tables: &impl Tables, word: usize) -> u32 {
+    if tables.words() == 1 { 0 } else { word as u32 + 1 }
+}
+
+/// Where the row of a remote is.
+#[inline(always)]
+fn remote_row(family: Family, Address { high, low }: Address, tables: &impl Tables) -> Option<u32> {
+    let class = if matches!(family, Family::V4) { tables.v4_class((high >> 32) as u32) } else { tables.v6_class([high, low]) };
+    Some(tables.row(class?))
+}
+
+/// Where the row is of the rules that a device satisfies, or of those for whichever device there is behind an outside interface.
+#[inline(always)]
+fn device_row(side: Side, packet: &Packet, tables: &impl Tables) -> Option<u32> {
     match side {
-        Side::Inside => Some(DeviceRows::Known(tables.device_row(device_class(packet.device, tables)?)?)),
-        Side::Outside => Some(DeviceRows::Inbound),
+        Side::Inside => Some(tables.row(tables.mac_class(packet.device)?)),
+        Side::Outside => Some(tables.row(tables.inbound())),
     }
 }
 
@@ -230,21 +267,25 @@ fn remote(side: Side, frame: &Frame<'_>, packet: &Packet) -> Address {
 
 /// The rule of the management pinhole that lets this packet from the outside in: those rules are about where a packet goes, on both sides.
 #[inline(always)]
-fn in_pinhole(packet: &Packet, service: &Row, tables: &impl Tables) -> Option<Option<RuleEntry>> {
-    let destination = tables.remote_row(remote_class(packet.family, packet.destination, tables)?)?;
-    for (word, wanted) in service.iter().enumerate().take(tables.words()) {
-        let hits = wanted & destination[word] & tables.pinhole(word);
+fn in_pinhole(packet: &Packet, service: u32, tables: &impl Tables) -> Option<Option<RuleEntry>> {
+    let destination = remote_row(packet.family, packet.destination, tables)?;
+    let rows = Rows { device: tables.row(tables.pinhole()), remote: destination, service, active: None };
+    for word in 0..MAX_WORDS {
+        if word >= tables.words() {
+            break;
+        }
+        let hits = rows.word(tables, word);
         if hits != 0 {
-            return Some(Some(tables.rule(word as u32 * 64 + hits.trailing_zeros())?));
+            return Some(Some(tables.rule(word as u32 * 64 + lowest_number(hits))));
         }
     }
     Some(None)
 }
 
-/// The rules that hold now; `None` within: all do.
+/// Where the row is of the rules that hold now; `None` within: all do.
 #[inline(always)]
-fn active<'a>(tables: &'a impl Tables, observer: &mut impl Observer) -> Option<Option<&'a Row>> {
-    if tables.has_schedules() { Some(Some(tables.active_row(observer.minute())?)) } else { Some(None) }
+fn active(tables: &impl Tables, observer: &mut impl Observer) -> Option<Option<u32>> {
+    if tables.has_schedules() { Some(Some(tables.row(tables.active(observer.minute())?))) } else { Some(None) }
 }
 
 /// The configured verdict, which may depend on whether a restricting rule could have matched what is known.
@@ -261,30 +302,34 @@ fn uninspectable(
         OnUninspectable::Pass => Verdict::Pass,
         OnUninspectable::Drop => Verdict::Drop,
         OnUninspectable::DropIfRuleCouldMatch => {
-            let device = rows_of_device(side, packet, tables)?;
-            let active = active(tables, observer)?;
-            let could = |word: usize| device.word(tables, word) & tables.restricting(word) & active.map_or(u64::MAX, |active| active[word]);
             // A source route's destination is not where the packet ends, so it says nothing.
             let next_stop_only = matches!(reason, Reason::SourceRoute) && matches!(side, Side::Inside);
             let remote_known = !matches!(packet.family, Family::None) && !next_stop_only;
-            let mut could_match = 0;
-            for word in 0..MAX_WORDS {
-                if word >= tables.words() {
-                    break;
-                }
-                could_match |= could(word);
-            }
+            let device = device_row(side, packet, tables)?;
+            let active = active(tables, observer)?;
+            // What is not known may be anything: the row of the device stands for it too.
+            let mut could_match = restricting(Rows { device, remote: device, service: device, active }, tables);
             if could_match != 0 && remote_known {
-                let remote = tables.remote_row(remote_class(packet.family, remote(side, frame, packet), tables)?)?;
-                could_match = 0;
-                for (word, known) in remote.iter().enumerate().take(tables.words()) {
-                    could_match |= known & could(word);
-                }
+                let remote = remote_row(packet.family, remote(side, frame, packet), tables)?;
+                could_match = restricting(Rows { device, remote, service: device, active }, tables);
             }
             if could_match == 0 { Verdict::Pass } else { Verdict::Drop }
         }
     };
     Some(Decision::uninspectable(verdict, reason))
+}
+
+/// Not zero where a rule of these rows keeps a packet from passing.
+#[inline(always)]
+fn restricting(rows: Rows, tables: &impl Tables) -> u64 {
+    let mut any = 0;
+    for word in 0..MAX_WORDS {
+        if word >= tables.words() {
+            break;
+        }
+        any |= rows.word(tables, word) & tables.restricting(word);
+    }
+    any
 }
 
 #[inline(always)]

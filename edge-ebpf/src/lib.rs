@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod abi;
+pub mod bits;
 pub mod engine;
 pub mod packet;
 pub mod rate;

@@ -9,7 +9,9 @@ mod program {
     pub mod constants;
     pub mod count;
     pub mod frame;
+    pub mod in_hand;
     pub mod maps;
+    pub mod observer;
     pub mod report;
     pub mod tables;
     pub mod xdp;

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, ProgramArray};
+use aya::maps::{Array, Map, ProgramArray};
 use aya::programs::xdp::{XdpLinkId, XdpMode};
 use aya::programs::{ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge_agent::config::AgentConfig;
 use edge_agent::dataplane;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
-use edge_agent::dataplane::object::{Constants, Object, REASONS, Sharing};
+use edge_agent::dataplane::nodes::{self, Layout};
+use edge_agent::dataplane::object::{Constants, Object, REASONS, Sharing, V4_NODES, V6_NODES};
 use edge_agent::dataplane::pod::Value;
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::tables;
@@ -32,10 +33,11 @@ pub fn filter(compiled: &Compiled) -> Result<Object> {
         *byte = verdict as u8;
     }
     let interfaces = InterfaceHash::new(&[]).context("no interfaces collide")?;
-    let constants = Constants { generation: 1, on_uninspectable: verdicts, clock_source: 0, interfaces: &interfaces };
-    let mut object = Object::create(&constants, compiled, Sharing::Private)?;
     let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
-    tables::fill(&mut object, compiled, &slots)?;
+    let rules = tables::rule_entries(compiled, &slots);
+    let constants = Constants { generation: 1, on_uninspectable: verdicts, clock_source: 0, interfaces: &interfaces, rules: &rules };
+    let mut object = Object::create(&constants, compiled, Sharing::Private)?;
+    tables::fill(&mut object, compiled, &rules)?;
     object.load_programs()?;
     Ok(object)
 }
@@ -66,18 +68,27 @@ impl Programs {
     /// With the tries of the set.
     pub fn holding(compiled: &Compiled) -> Result<Self> {
         let (v4, v6) = (&compiled.v4, &compiled.v6);
-        let entries = |len: usize| u32::try_from(len).map(|len| len.max(1));
-        let mut ebpf = EbpfLoader::new()
+        let mut elf = OBJECT.to_vec();
+        let layouts = [(V4_NODES, v4), (V6_NODES, v6)].map(|(map, trie)| (map, Layout::of(trie)));
+        let [v4_constants, v6_constants] = layouts.map(|(_, layout)| layout.constants());
+        let mut loader = EbpfLoader::new();
+        for (map, layout) in layouts {
+            nodes::resize(&mut elf, map, layout)?;
+            loader.map_max_entries(map, layout.values);
+        }
+        let ebpf = loader
             .override_global("V4_ROOT", Value::of(v4.root.as_ref()), true)
             .override_global("V6_ROOT", Value::of(v6.root.as_ref()), true)
-            .map_max_entries("V4_NODES", entries(v4.nodes.len())?)
-            .map_max_entries("V6_NODES", entries(v6.nodes.len())?)
-            .map_max_entries("V6_SKIPS", entries(v6.skips.len())?)
-            .load(OBJECT)
+            .override_global("V4_MASK", &v4_constants.0, true)
+            .override_global("V4_MANY", &v4_constants.1, true)
+            .override_global("V6_MASK", &v6_constants.0, true)
+            .override_global("V6_MANY", &v6_constants.1, true)
+            .load(&elf)
             .context("the bench's object cannot be loaded")?;
-        fill(&mut ebpf, "V4_NODES", v4.nodes.iter().map(Value::of))?;
-        fill(&mut ebpf, "V6_NODES", v6.nodes.iter().map(Value::of))?;
-        fill(&mut ebpf, "V6_SKIPS", v6.skips.iter().map(Value::of))?;
+        for (map, trie) in [(V4_NODES, v4), (V6_NODES, v6)] {
+            let Some(Map::Array(array)) = ebpf.map(map) else { bail!("the bench's object has no array {map}") };
+            nodes::fill(array, map, trie)?;
+        }
         Ok(Self(ebpf))
     }
 
@@ -119,14 +130,6 @@ impl Programs {
         }
         Ok(())
     }
-}
-
-fn fill<'a, V: aya::Pod + 'a>(ebpf: &mut Ebpf, name: &str, values: impl Iterator<Item = &'a V>) -> Result<()> {
-    let mut array: Array<_, V> = ebpf.map_mut(name).with_context(|| format!("the bench's object has no map {name}"))?.try_into()?;
-    for (index, value) in (0..).zip(values) {
-        array.set(index, value, 0)?;
-    }
-    Ok(())
 }
 
 /// A set in force, with what tells what it must say.

@@ -92,8 +92,8 @@ pub fn measure(subjects: &mut [Subject], effort: Effort) -> Result<Vec<Samples>>
     }
     for round in 0..effort.rounds {
         for (subject, Samples { repeat, single, double }) in subjects.iter_mut().zip(&mut samples) {
-            // Another subject had the caches: a tenth of a batch brings them back.
-            subject.batch(*repeat / 10)?;
+            // Another subject had the caches: half a batch brings them back.
+            subject.batch(*repeat / 2)?;
             let (repeat, into) = if round % 2 == 0 { (*repeat, single) } else { (*repeat * 2, double) };
             into.push(subject.batch(repeat)?.as_secs_f64() * 1e9 / f64::from(repeat));
         }

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use edge_agent::policy::compile::Trie;
-use edge_ebpf::abi::{Entry, Node, Skip};
+use edge_ebpf::abi::{Entry, Link};
 use edge_ebpf::packet::Mac;
-use edge_ebpf::trie::{self, Storage};
+use edge_ebpf::trie::{self, Nodes, Storage};
 
 use crate::sets::Random;
 
@@ -40,14 +40,14 @@ pub fn latency(bytes: usize) -> f64 {
 }
 
 pub fn table_bytes(trie: &Trie) -> usize {
-    size_of_val(trie.root.as_ref()) + size_of::<Node>() * trie.nodes.len() + size_of::<Skip>() * trie.skips.len()
+    size_of_val(trie.root.as_ref()) + size_of_val(trie.nodes.as_slice())
 }
 
 /// Nodes and skips, one after the other, that a look-up reads on average beyond the root.
 pub fn loads(trie: &Trie, macs: &[Mac]) -> f64 {
     let counting = Counting { trie, loads: Cell::new(0) };
     for mac in macs {
-        std::hint::black_box(trie::lookup::<6>(&counting, [mac.0 << 16, 0]));
+        std::hint::black_box(trie::lookup::<48>(&&counting, [mac.0 << 16, 0]));
     }
     counting.loads.get() as f64 / macs.len() as f64
 }
@@ -57,16 +57,27 @@ struct Counting<'a> {
     loads: Cell<usize>,
 }
 
-impl Storage for Counting<'_> {
-    fn root(&self, first: u16) -> Option<Entry> {
-        self.trie.root(first)
+impl<'a> Storage for &'a Counting<'a> {
+    type Nodes = Self;
+    fn root(&self, first: u16) -> Link {
+        Storage::root(&self.trie, first)
     }
-    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
-        self.loads.set(self.loads.get() + 1);
-        self.trie.node(index, slot)
+    fn nodes(&self) -> Option<Self> {
+        Some(self)
     }
-    fn skip(&self, index: u32) -> Option<&Skip> {
+}
+
+impl Nodes for &Counting<'_> {
+    fn entry(&self, place: u32) -> Option<Entry> {
         self.loads.set(self.loads.get() + 1);
-        self.trie.skip(index)
+        Storage::nodes(&self.trie)?.entry(place)
+    }
+    /// Read once of each skip that does not match, as its link is of each that does; the rest of it is in the same cache line or the next.
+    fn word(&self, place: u32) -> Option<u32> {
+        self.loads.set(self.loads.get() + 1);
+        Storage::nodes(&self.trie)?.word(place)
+    }
+    fn number(&self, place: u32) -> Option<u64> {
+        Storage::nodes(&self.trie)?.number(place)
     }
 }

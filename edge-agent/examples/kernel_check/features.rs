@@ -35,7 +35,7 @@ const FEATURES: &[Feature] = &[
     Feature { name: "words", values: &WORDS, set: |wanted, words| wanted.compiled.words = words },
     Feature { name: "monitored", values: &[0, 1], set: |wanted, any| wanted.compiled.monitored[0] = any as u64 },
     Feature { name: "rates", values: &[0, 1], set: set_rates },
-    Feature { name: "inbound", values: &[0, 1], set: |wanted, any| wanted.compiled.inbound[0] = any as u64 },
+    Feature { name: "inbound", values: &[0, 1], set: |wanted, any| wanted.compiled.has_inbound = any != 0 },
     Feature { name: "schedules", values: &[0, 1], set: set_schedules },
     Feature {
         name: "uninspectable",
@@ -59,7 +59,7 @@ fn set_rates(Wanted { compiled, on_uninspectable: _ }: &mut Wanted<'_>, any: usi
 }
 
 fn set_schedules(Wanted { compiled, on_uninspectable: _ }: &mut Wanted<'_>, any: usize) {
-    compiled.timeline = (any != 0).then(|| Timeline { first_minute: 0, stretches: vec![], rows: vec![] });
+    compiled.timeline = (any != 0).then(|| Timeline { first_minute: 0, stretches: vec![] });
 }
 
 /// A value for each feature.

@@ -95,7 +95,7 @@ fn load(combination: &Combination, nothing: &Compiled) -> Result<Loaded, Error> 
     let mut on_uninspectable = [0; REASONS];
     combination.apply(&mut compiled, &mut on_uninspectable);
     let interfaces = InterfaceHash { factor: 1, slots: [0; INTERFACE_HASH] };
-    let constants = Constants { generation: 1, on_uninspectable, clock_source: 0, interfaces: &interfaces };
+    let constants = Constants { generation: 1, on_uninspectable, clock_source: 0, interfaces: &interfaces, rules: &[] };
     let mut object = Object::create(&constants, &compiled, Sharing::Private)?;
     let started = Instant::now();
     object.load_programs()?;

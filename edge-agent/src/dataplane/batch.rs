@@ -1,12 +1,16 @@
-//! `BPF_MAP_UPDATE_BATCH` (Linux 5.6), for which aya has no call: thousands of values in one system call.
+//! Map calls that aya does not make: thousands of values in one (`BPF_MAP_UPDATE_BATCH`, Linux 5.6), and values whose size only the map
+//! knows.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use aya::maps::MapData;
 
 use super::pod::Plain;
 
 /// `enum bpf_cmd` of `linux/bpf.h`.
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 /// Values of one call: the kernel reads one after the other, so more would save nothing.
 const CHUNK: usize = 4096;
 
@@ -49,4 +53,35 @@ pub fn update<V: Plain>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// `union bpf_attr` of `linux/bpf.h`, its member for single elements.
+#[repr(C)]
+struct Element {
+    map_fd: u32,
+    reserved: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Writes the value at `index` of an array whose values are as large as `value`.
+///
+/// # Errors
+/// If the kernel refuses it, or the array's values are of another size.
+pub fn set(array: &MapData, index: u32, value: &[u16]) -> io::Result<()> {
+    let size = array.info().map_err(io::Error::other)?.value_size();
+    if size as usize != size_of_val(value) {
+        return Err(io::Error::other(format!("its values have {size} bytes")));
+    }
+    let mut element = Element {
+        map_fd: array.fd().as_fd().as_raw_fd() as u32,
+        reserved: 0,
+        key: std::ptr::from_ref(&index) as u64,
+        value: value.as_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads a key of four bytes and a value of the map's value size, which was compared; both outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, std::ptr::from_mut(&mut element), size_of::<Element>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -75,6 +75,9 @@ pub enum Error {
     #[error("cannot {operation} the map {map}: {source}")]
     Map { operation: &'static str, map: &'static str, source: Box<aya::maps::MapError> },
 
+    #[error("cannot fill the map {map}: {source}; if the kernel is short of memory, use fewer or coarser destinations")]
+    Fill { map: &'static str, source: io::Error },
+
     #[error("the BPF object has no {what} `{name}`; the agent's build is broken, build it again")]
     Missing { what: &'static str, name: &'static str },
 

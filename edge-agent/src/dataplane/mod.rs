@@ -11,6 +11,7 @@ pub mod error;
 pub mod interface_hash;
 pub mod interfaces;
 pub mod kernel;
+pub mod nodes;
 pub mod object;
 pub mod pins;
 pub mod pod;
@@ -146,11 +147,12 @@ impl Dataplane {
         let twice = || Error::Twice { what: "the interface index of", name: names.join(", ") };
         let hash = InterfaceHash::new(&by_index).ok_or_else(twice)?;
 
-        let constants =
-            Constants { generation, on_uninspectable: verdict_bytes(&settings.on_uninspectable), clock_source: 0, interfaces: &hash };
+        let rules = tables::rule_entries(compiled, &rule_slots.slots);
+        let on_uninspectable = verdict_bytes(&settings.on_uninspectable);
+        let constants = Constants { generation, on_uninspectable, clock_source: 0, interfaces: &hash, rules: &rules };
         let mut object = Object::create(&constants, compiled, Sharing::Pinned(&self.pins))?;
         self.counters.commit(&rule_slots, &interface_slots)?;
-        tables::fill(&mut object, compiled, &rule_slots.slots)?;
+        tables::fill(&mut object, compiled, &rules)?;
         object.load_programs()?;
         object.array(CLOCK)?.set(0, Value(clock::now()), 0).map_err(Error::map("write", CLOCK))?;
         attach::apply(&plan, &settings.interfaces, &self.pins, &mut object, self.object.as_mut())?;

@@ -1,16 +1,16 @@
 //! The embedded BPF object, loaded for one generation: constants baked in, own tables, shared counters.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use edge_ebpf::abi::{Reason, RuleEntry};
+use edge_ebpf::abi::{MAX_RULES, Pool, Reason, RuleEntry, row_size};
 
 use super::error::Error;
 use super::interface_hash::InterfaceHash;
 use super::kernel::Kernel;
+use super::nodes::{self, Layout};
 use super::pins::Pins;
 use super::pod::{Plain, Value};
 use super::snapshot::Role;
@@ -44,7 +44,11 @@ pub const REPORT_STATE: &str = "REPORT_STATE";
 pub const CLOCK: &str = "CLOCK";
 pub const BUCKETS: &str = "BUCKETS";
 pub const STAMP: &str = "STAMP";
-/// Each generation has its own; the one in force is pinned beside the shared maps.
+/// Of each generation, as are the ones below.
+pub const MAC_NODES: &str = "MAC_NODES";
+pub const V4_NODES: &str = "V4_NODES";
+pub const V6_NODES: &str = "V6_NODES";
+/// The one in force is pinned beside the shared maps.
 pub const RULES: &str = "RULES";
 pub const RULE_KEYS: &str = "RULE_KEYS";
 pub const INTERFACE_KEYS: &str = "INTERFACE_KEYS";
@@ -58,6 +62,8 @@ pub struct Constants<'a> {
     /// 0: the kernel's clock; [`edge_ebpf::abi::CLOCK_STANDS`] to try the program out.
     pub clock_source: u32,
     pub interfaces: &'a InterfaceHash,
+    /// By number of the rule, see [`super::tables::rule_entries`].
+    pub rules: &'a [RuleEntry],
 }
 
 /// Places in the table of verdicts on uninspectable packets.
@@ -86,13 +92,16 @@ impl Object {
     /// # Errors
     /// If the kernel refuses one of them, cannot do what the policies want, or cannot be asked.
     pub fn create(constants: &Constants<'_>, compiled: &Compiled, sharing: Sharing<'_>) -> Result<Self, Error> {
-        let Constants { generation, on_uninspectable, clock_source, interfaces: InterfaceHash { factor, slots } } = constants;
+        let Constants { generation, on_uninspectable, clock_source, interfaces: InterfaceHash { factor, slots }, rules } = constants;
         let words = u32::try_from(compiled.words.max(1)).unwrap_or(u32::MAX);
         let has_monitored = u32::from(compiled.monitored.iter().any(|word| *word != 0));
         let has_schedules = u32::from(compiled.timeline.is_some());
         let first_minute = compiled.timeline.as_ref().map_or(0, |timeline| timeline.first_minute);
         let has_rates = u32::from(compiled.rules.iter().any(|rule| rule.limit.is_some()));
-        let has_inbound = u32::from(compiled.inbound.iter().any(|word| *word != 0));
+        let has_inbound = u32::from(compiled.has_inbound);
+        let row_size = row_size(compiled.words) as u32;
+        let pool: Box<Pool> = sized(&compiled.pool)?;
+        let rules: Box<[RuleEntry; MAX_RULES]> = sized(rules)?;
         let kernel = Kernel::probe()?;
         kernel.refuse(compiled)?;
         let mut loader = EbpfLoader::new();
@@ -107,6 +116,9 @@ impl Object {
             .override_global("FIRST_MINUTE", &first_minute, true)
             .override_global("INBOUND", &compiled.inbound, true)
             .override_global("PINHOLE", &compiled.pinhole, true)
+            .override_global("ROW_SIZE", &row_size, true)
+            .override_global("ROWS", pool.as_ref(), true)
+            .override_global("RULE_ENTRIES", Value::of(rules.as_ref()), true)
             .override_global("MONITORED", &compiled.monitored, true)
             .override_global("RESTRICTING", &compiled.restricting, true)
             .override_global("ON_UNINSPECTABLE", on_uninspectable, true)
@@ -119,12 +131,25 @@ impl Object {
         for (map, entries) in Sizes::of(compiled).entries() {
             loader.map_max_entries(map, entries);
         }
+        let mut elf = OBJECT.to_vec();
+        let tries = [(MAC_NODES, &compiled.mac), (V4_NODES, &compiled.v4), (V6_NODES, &compiled.v6)];
+        let layouts = tries.map(|(map, trie)| (map, Layout::of(trie)));
+        let [mac, v4, v6] = layouts.map(|(_, layout)| layout.constants());
+        for (map, layout) in layouts {
+            nodes::resize(&mut elf, map, layout)?;
+            loader.map_max_entries(map, layout.values);
+        }
+        for (mask, many, (mask_value, many_value)) in
+            [("MAC_MASK", "MAC_MANY", &mac), ("V4_MASK", "V4_MANY", &v4), ("V6_MASK", "V6_MANY", &v6)]
+        {
+            loader.override_global(mask, mask_value, true).override_global(many, many_value, true);
+        }
         if let Sharing::Pinned(pins) = sharing {
             for map in SHARED_MAPS {
                 loader.map_pin_path(map, pins.map(map));
             }
         }
-        let ebpf = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
+        let ebpf = loader.load(&elf).map_err(|error| Error::Load(Box::new(error)))?;
         Ok(Self { ebpf, kernel })
     }
 
@@ -150,9 +175,9 @@ impl Object {
     }
 
     /// The array `name`, for system calls that aya does not make.
-    pub fn array_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, Error> {
+    pub fn array_data(&self, name: &'static str) -> Result<&MapData, Error> {
         match self.ebpf.map(name) {
-            Some(Map::Array(data)) => Ok(data.fd().as_fd()),
+            Some(Map::Array(data)) => Ok(data),
             _ => Err(Error::Missing { what: "array", name }),
         }
     }
@@ -173,6 +198,18 @@ impl Object {
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+/// The values, and defaults to the end of the table.
+fn sized<T: Copy + Default, const N: usize>(values: &[T]) -> Result<Box<[T; N]>, Error> {
+    let mut table = values.to_vec();
+    table.resize(N, T::default());
+    table.into_boxed_slice().try_into().map_err(|_| Error::TooMany {
+        what: "entries of a table",
+        count: values.len(),
+        limit: N,
+        way_out: "use fewer rules",
+    })
 }
 
 const fn program_name(role: Role, kernel: Kernel) -> &'static str {

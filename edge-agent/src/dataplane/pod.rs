@@ -17,8 +17,7 @@ macro_rules! plain {
 }
 plain!(u8, u16, u32, u64);
 plain!(
-    abi::Entry,
-    abi::Skip,
+    abi::Link,
     abi::Counter,
     abi::RuleEntry,
     abi::RateEntry,

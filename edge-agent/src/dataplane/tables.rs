@@ -1,30 +1,30 @@
-//! Writes a compiled policy set into the maps of a generation that no packet sees yet (the tries' roots and the services are constants). Values are whole nodes of 256 entries, so that
-//! half a million prefixes are some ten thousand system calls and not millions.
+//! Writes a compiled policy set into the maps of a generation that no packet sees yet (the tries' roots, the
+//! rows and the services are constants).
 
-use edge_ebpf::abi::{Entry, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RateEntry, RuleEntry, TIMELINE_STRETCHES};
+use edge_ebpf::abi::{Link, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RateEntry, RuleEntry, TIMELINE_STRETCHES, max_classes, row_size};
+
+use std::os::fd::AsFd;
 
 use super::batch;
 use super::error::Error;
-use super::object::{Object, RULES};
+use super::nodes;
+use super::object::{MAC_NODES, Object, RULES, V4_NODES, V6_NODES};
 use super::pod::{Plain, Value};
 use super::snapshot::TableUse;
-use crate::policy::compile::{Compiled, CompiledRule, Timeline, Trie};
+use crate::policy::compile::{Compiled, CompiledRule, Timeline};
 use crate::policy::model::{RateLimit, RateUnit};
 
 /// Entries of each table of a generation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sizes {
     mac_nodes: usize,
-    mac_skips: usize,
     v4_nodes: usize,
     v6_nodes: usize,
-    v6_skips: usize,
-    device_rows: usize,
-    remote_rows: usize,
-    service_rows: usize,
+    classes: usize,
+    /// Words of a row.
+    words: usize,
     rules: usize,
     stretches: usize,
-    active_rows: usize,
 }
 
 impl Sizes {
@@ -32,9 +32,10 @@ impl Sizes {
         let Compiled {
             policies: _,
             rules,
-            words: _,
+            words,
             monitored: _,
             restricting: _,
+            has_inbound: _,
             inbound: _,
             pinhole: _,
             timeline,
@@ -42,85 +43,37 @@ impl Sizes {
             v4,
             v6,
             services: _,
-            device_rows,
-            remote_rows,
-            service_rows,
+            pool,
         } = compiled;
         Self {
             mac_nodes: mac.nodes.len(),
-            mac_skips: mac.skips.len(),
             v4_nodes: v4.nodes.len(),
             v6_nodes: v6.nodes.len(),
-            v6_skips: v6.skips.len(),
-            device_rows: device_rows.len(),
-            remote_rows: remote_rows.len(),
-            service_rows: service_rows.len(),
+            classes: pool.len() / row_size(*words),
+            words: *words,
             rules: rules.len(),
             stretches: timeline.as_ref().map_or(0, |timeline| timeline.stretches.len()),
-            active_rows: timeline.as_ref().map_or(0, |timeline| timeline.rows.len()),
         }
     }
 
     /// The maps to create with as many entries as there are, but one at least: the kernel knows no empty array.
-    pub fn entries(&self) -> [(&'static str, u32); 12] {
-        let Self {
-            mac_nodes,
-            mac_skips,
-            v4_nodes,
-            v6_nodes,
-            v6_skips,
-            device_rows,
-            remote_rows,
-            service_rows,
-            rules,
-            stretches,
-            active_rows,
-        } = *self;
-        [
-            ("MAC_NODES", mac_nodes),
-            ("MAC_SKIPS", mac_skips),
-            ("V4_NODES", v4_nodes),
-            ("V6_NODES", v6_nodes),
-            ("V6_SKIPS", v6_skips),
-            ("DEVICE_ROWS", device_rows),
-            ("REMOTE_ROWS", remote_rows),
-            ("SERVICE_ROWS", service_rows),
-            (RULES, rules),
-            ("RATES", rules),
-            ("TIMELINE", stretches),
-            ("ACTIVE_ROWS", active_rows),
-        ]
-        .map(|(map, entries)| (map, u32::try_from(entries).unwrap_or(u32::MAX).max(1)))
+    pub fn entries(&self) -> [(&'static str, u32); 3] {
+        let Self { mac_nodes: _, v4_nodes: _, v6_nodes: _, classes: _, words: _, rules, stretches } = *self;
+        [(RULES, rules), ("RATES", rules), ("TIMELINE", stretches)]
+            .map(|(map, entries)| (map, u32::try_from(entries).unwrap_or(u32::MAX).max(1)))
     }
 
     /// For the metrics: what is used of what the layouts can hold.
     pub fn uses(&self, rule_slots: usize, interface_slots: usize) -> Vec<TableUse> {
-        let Self {
-            mac_nodes,
-            mac_skips,
-            v4_nodes,
-            v6_nodes,
-            v6_skips,
-            device_rows,
-            remote_rows,
-            service_rows,
-            rules,
-            stretches,
-            active_rows,
-        } = *self;
-        let indexed = Entry::MAX as usize + 1;
+        let Self { mac_nodes, v4_nodes, v6_nodes, classes, words, rules, stretches } = *self;
+        let indexed = Link::MAX as usize + 1;
         [
             ("mac_nodes", mac_nodes, indexed),
-            ("mac_skips", mac_skips, indexed),
             ("ipv4_nodes", v4_nodes, indexed),
             ("ipv6_nodes", v6_nodes, indexed),
-            ("ipv6_skips", v6_skips, indexed),
-            ("device_classes", device_rows, indexed),
-            ("remote_classes", remote_rows, indexed),
-            ("service_classes", service_rows, 1 << u16::BITS),
+            ("classes", classes, max_classes(words)),
             ("rules", rules, MAX_RULES),
             ("schedule_stretches", stretches, TIMELINE_STRETCHES),
-            ("schedule_classes", active_rows, 1 << u16::BITS),
             ("rule_counters", rule_slots, RULE_SLOTS as usize),
             ("interface_counters", interface_slots, MAX_INTERFACES),
         ]
@@ -129,17 +82,18 @@ impl Sizes {
     }
 }
 
-/// Fills every map of `object`; `slots` has a place for each of [`Compiled::counters`].
+/// Fills every map of `object` that holds what a generation decides by; `rules` are its [`rule_entries`].
 ///
 /// # Errors
 /// If the kernel refuses a value.
-pub fn fill(object: &mut Object, compiled: &Compiled, slots: &[u32]) -> Result<(), Error> {
+pub fn fill(object: &mut Object, compiled: &Compiled, rules: &[RuleEntry]) -> Result<(), Error> {
     let Compiled {
         policies: _,
-        rules,
+        rules: _,
         words: _,
         monitored: _,
         restricting: _,
+        has_inbound: _,
         inbound: _,
         pinhole: _,
         timeline,
@@ -147,36 +101,28 @@ pub fn fill(object: &mut Object, compiled: &Compiled, slots: &[u32]) -> Result<(
         v4,
         v6,
         services: _,
-        device_rows,
-        remote_rows,
-        service_rows,
+        pool: _,
     } = compiled;
-    let Trie { root: _, nodes: mac_nodes, skips: mac_skips } = mac;
-    // Without skips: an IPv4 address is used up after the root and two nodes.
-    let Trie { root: _, nodes: v4_nodes, skips: _ } = v4;
-    let Trie { root: _, nodes: v6_nodes, skips: v6_skips } = v6;
-    write(object, "MAC_NODES", mac_nodes)?;
-    write(object, "MAC_SKIPS", mac_skips)?;
-    write(object, "V4_NODES", v4_nodes)?;
-    write(object, "V6_NODES", v6_nodes)?;
-    write(object, "V6_SKIPS", v6_skips)?;
-    write(object, "DEVICE_ROWS", device_rows)?;
-    write(object, "REMOTE_ROWS", remote_rows)?;
-    write(object, "SERVICE_ROWS", service_rows)?;
-    if let Some(Timeline { first_minute: _, stretches, rows }) = timeline {
+    for (map, trie) in [(MAC_NODES, mac), (V4_NODES, v4), (V6_NODES, v6)] {
+        nodes::fill(object.array_data(map)?, map, trie)?;
+    }
+    if let Some(Timeline { first_minute: _, stretches }) = timeline {
         write(object, "TIMELINE", stretches)?;
-        write(object, "ACTIVE_ROWS", rows)?;
     }
-    let (decided, exceeded) = slots.split_at(rules.len().min(slots.len()));
-    let mut exceeded = exceeded.iter();
-    let mut entries = Vec::with_capacity(rules.len());
-    for (number, (rule, slot)) in rules.iter().zip(decided).enumerate() {
-        let exceeded_slot = if rule.limit.is_some() { exceeded.next() } else { None };
-        entries.push(rule_entry(number, rule, *slot, exceeded_slot.copied().unwrap_or(*slot)));
-    }
-    write(object, "RULES", &entries)?;
-    let rates: Vec<RateEntry> = rules.iter().map(|rule| rule.limit.map_or(RateEntry::default(), rate_entry)).collect();
+    write(object, RULES, rules)?;
+    let rates: Vec<RateEntry> = compiled.rules.iter().map(|rule| rule.limit.map_or(RateEntry::default(), rate_entry)).collect();
     write(object, "RATES", &rates)
+}
+
+/// By number of the rule; `slots` has a place for each of [`Compiled::counters`].
+pub fn rule_entries(compiled: &Compiled, slots: &[u32]) -> Vec<RuleEntry> {
+    let (decided, exceeded) = slots.split_at(compiled.rules.len().min(slots.len()));
+    let mut exceeded = exceeded.iter();
+    let entry = |(number, (rule, slot)): (usize, (&CompiledRule, &u32))| {
+        let exceeded_slot = if rule.limit.is_some() { exceeded.next() } else { None };
+        rule_entry(number, rule, *slot, exceeded_slot.copied().unwrap_or(*slot))
+    };
+    compiled.rules.iter().zip(decided).enumerate().map(entry).collect()
 }
 
 /// What the program acts by.
@@ -218,7 +164,7 @@ pub fn rate_entry(limit: RateLimit) -> RateEntry {
 fn write<V: Plain>(object: &mut Object, map: &'static str, values: &[V]) -> Result<(), Error> {
     // Its values are `V`s, which the batch relies on.
     object.array::<V>(map)?;
-    if batch::update(object.array_fd(map)?, values).is_ok() {
+    if batch::update(object.array_data(map)?.fd().as_fd(), values).is_ok() {
         return Ok(());
     }
     // One by one: the kernel knows no batches, or this tells which value it refuses.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use edge_ebpf::{
-    abi::{FragmentKey, FragmentVerdict, OnUninspectable, Reason, Row, RuleEntry, Verdict},
+    abi::{FragmentKey, FragmentVerdict, OnUninspectable, Reason, RuleEntry, Verdict, row_size},
     engine::{self, Cause, Decision, NO_SLOT, Observer, Side, Tables},
     packet::{
         Mac, Packet,
@@ -11,7 +11,7 @@ use edge_ebpf::{
     },
     rate,
     reject::{self, Buffer},
-    trie::Storage,
+    trie,
 };
 use jiff::Timestamp;
 
@@ -82,31 +82,27 @@ struct HostTables<'a> {
 }
 
 impl Tables for HostTables<'_> {
-    fn mac(&self) -> &impl Storage {
-        &self.compiled.mac
+    fn mac_class(&self, mac: Mac) -> Option<u32> {
+        trie::lookup::<48>(&&self.compiled.mac, [mac.0 << 16, 0])
     }
-    fn v4(&self) -> &impl Storage {
-        &self.compiled.v4
+    fn v4_class(&self, address: u32) -> Option<u32> {
+        trie::lookup_v4(&&self.compiled.v4, address)
     }
-    fn v6(&self) -> &impl Storage {
-        &self.compiled.v6
+    fn v6_class(&self, address: [u64; 2]) -> Option<u32> {
+        trie::lookup::<128>(&&self.compiled.v6, address)
     }
     fn service(&self, index: usize) -> u32 {
         u32::from(self.compiled.services[index])
     }
-    fn device_row(&self, class: u32) -> Option<&Row> {
-        self.compiled.device_rows.get(class as usize)
+    fn pool(&self, place: u32) -> u64 {
+        self.compiled.pool[place as usize]
     }
-    fn remote_row(&self, class: u32) -> Option<&Row> {
-        self.compiled.remote_rows.get(class as usize)
-    }
-    fn service_row(&self, class: u32) -> Option<&Row> {
-        self.compiled.service_rows.get(class as usize)
+    fn row(&self, class: u32) -> u32 {
+        class * row_size(self.compiled.words) as u32
     }
     /// A rule's slot is its own number here.
-    fn rule(&self, rule: u32) -> Option<RuleEntry> {
-        let compiled = self.compiled.rules.get(rule as usize)?;
-        Some(rule_entry(rule as usize, compiled, rule, rule))
+    fn rule(&self, rule: u32) -> RuleEntry {
+        rule_entry(rule as usize, &self.compiled.rules[rule as usize], rule, rule)
     }
     fn words(&self) -> usize {
         self.compiled.words
@@ -117,17 +113,17 @@ impl Tables for HostTables<'_> {
     fn has_schedules(&self) -> bool {
         self.compiled.timeline.is_some()
     }
-    fn active_row(&self, minute: u64) -> Option<&Row> {
-        self.compiled.timeline.as_ref()?.row(minute)
+    fn active(&self, minute: u64) -> Option<u32> {
+        self.compiled.timeline.as_ref()?.class(minute)
     }
     fn has_inbound(&self) -> bool {
-        self.compiled.inbound.iter().any(|&word| word != 0)
+        self.compiled.has_inbound
     }
-    fn inbound(&self, word: usize) -> u64 {
-        self.compiled.inbound[word]
+    fn inbound(&self) -> u32 {
+        self.compiled.inbound
     }
-    fn pinhole(&self, word: usize) -> u64 {
-        self.compiled.pinhole[word]
+    fn pinhole(&self) -> u32 {
+        self.compiled.pinhole
     }
     fn monitored(&self, word: usize) -> u64 {
         self.compiled.monitored[word]

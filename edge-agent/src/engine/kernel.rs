@@ -81,11 +81,13 @@ impl KernelEngine {
         }
         // Test frames come in on the loopback interface; every interface has slot 0.
         let interfaces = InterfaceHash { factor: 1, slots: [0; INTERFACE_HASH] };
-        let constants = Constants { generation: 1, on_uninspectable: verdicts, clock_source: CLOCK_STANDS, interfaces: &interfaces };
-        let mut object = Object::create(&constants, compiled, Sharing::Private)?;
         // A rule's slot is its own number here; those of what exceeds a rate follow.
         let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
-        tables::fill(&mut object, compiled, &slots)?;
+        let rules = tables::rule_entries(compiled, &slots);
+        let constants =
+            Constants { generation: 1, on_uninspectable: verdicts, clock_source: CLOCK_STANDS, interfaces: &interfaces, rules: &rules };
+        let mut object = Object::create(&constants, compiled, Sharing::Private)?;
+        tables::fill(&mut object, compiled, &rules)?;
         object.load_programs()?;
         let numbered: Vec<_> = (0..).zip(&compiled.rules).collect();
         let limited = numbered.iter().filter(|(_, rule)| rule.limit.is_some());

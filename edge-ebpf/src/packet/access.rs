@@ -69,6 +69,11 @@ impl<'a> Frame<'a> {
         Self { start, end, bytes: PhantomData }
     }
 
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
     /// The `N` bytes at `offset`, or `None` where the frame ends before them.
     #[inline(always)]
     pub fn view<const N: usize>(&self, offset: usize) -> Option<View<'a, N>> {

@@ -6,7 +6,7 @@ use crate::abi::Reason;
 pub(super) const HEADER: usize = 14;
 const TAG: usize = 4;
 pub(super) const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+pub(super) const IPV6: u16 = 0x86dd;
 const CUSTOMER_TAG: u16 = 0x8100;
 const SERVICE_TAG: u16 = 0x88a8;
 

@@ -54,30 +54,36 @@ pub(super) fn parse(frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Reason
 fn options(frame: &Frame<'_>, start: usize, length: usize, noise: u64) -> Result<(), Reason> {
     let mut at = 0;
     for _ in 0..MAX_OPTIONS {
+        // The same for the verifier whatever came before.
         at = forget(at, noise);
         if at >= length {
-            return Ok(());
+            break;
         }
-        let Some(kind) = frame.view::<1>(start + at) else { return Err(Reason::Truncated) };
-        match kind.u8::<0>() {
-            END => return Ok(()),
-            NO_OPERATION => at += 1,
-            kind => {
-                let Some(size) = frame.view::<2>(start + at) else { return Err(Reason::Truncated) };
-                let size = usize::from(size.u8::<1>());
-                if size < 2 || at + size > length {
-                    return Err(Reason::BadHeader);
+        let Some(option) = frame.view::<1>(start + at) else { return Err(Reason::Truncated) };
+        let kind = forget(usize::from(option.u8::<0>()), noise) as u8;
+        if kind == END {
+            break;
+        }
+        let mut step = 1;
+        if kind != NO_OPERATION {
+            step = size(frame, start + at, length - at)?;
+            if kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE {
+                let Some(route) = frame.view::<3>(start + at) else { return Err(Reason::Truncated) };
+                // The pointer counts from 1 and is behind the last address when the route is used up.
+                if usize::from(route.u8::<2>()) <= step {
+                    return Err(Reason::SourceRoute);
                 }
-                if kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE {
-                    let Some(route) = frame.view::<3>(start + at) else { return Err(Reason::Truncated) };
-                    // The pointer counts from 1 and is behind the last address when the route is used up.
-                    if usize::from(route.u8::<2>()) <= size {
-                        return Err(Reason::SourceRoute);
-                    }
-                }
-                at += size;
             }
         }
+        at += step;
     }
     Ok(())
+}
+
+/// Bytes of the option at `at`, of which no more than `room` are there.
+#[inline(always)]
+fn size(frame: &Frame<'_>, at: usize, room: usize) -> Result<usize, Reason> {
+    let Some(option) = frame.view::<2>(at) else { return Err(Reason::Truncated) };
+    let size = usize::from(option.u8::<1>());
+    if size < 2 || size > room { Err(Reason::BadHeader) } else { Ok(size) }
 }

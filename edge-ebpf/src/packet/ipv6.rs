@@ -29,6 +29,7 @@ pub(super) fn parse(frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Reason
     // A jumbogram (RFC 2675) announces 0 and says more in its hop-by-hop header; what follows is then bounded by the frame alone.
     let payload = if announced == 0 && packet.protocol == protocol::HOP_BY_HOP { usize::MAX } else { announced };
     let mut used = 0;
+    let mut ended = false;
     for _ in 0..=MAX_EXTENSIONS {
         let size = match packet.protocol {
             protocol::HOP_BY_HOP | protocol::DESTINATION => extension(frame, packet, payload, used)?,
@@ -58,7 +59,10 @@ pub(super) fn parse(frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Reason
                 }
                 8
             }
-            _ => return transport::parse(frame, packet, payload - used),
+            _ => {
+                ended = true;
+                break;
+            }
         };
         if used + size > MAX_EXTENSION_BYTES {
             return Err(Reason::ExtensionChain);
@@ -68,7 +72,8 @@ pub(super) fn parse(frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Reason
         used = forget(used + size, packet.destination.low);
         packet.transport = packet.network + HEADER + used;
     }
-    Err(Reason::ExtensionChain)
+    // Behind the loop, and not within: the verifier follows it for each turn.
+    if ended { transport::parse(frame, packet, payload - used) } else { Err(Reason::ExtensionChain) }
 }
 
 /// Size of an extension header that counts its length in 8 bytes, less the first 8 (RFC 8200 section 4.2).

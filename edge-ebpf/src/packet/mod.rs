@@ -100,7 +100,10 @@ impl Packet {
             service: 0,
             fault: None,
         };
-        packet.fault = match ethernet::parse(frame, &mut packet) {
+        let next = ethernet::parse(frame, &mut packet);
+        // Tagged or not is the same from here on.
+        packet.network = forget(packet.network, packet.device.0);
+        packet.fault = match next {
             Ok(ethernet::Next::Ipv4) => ipv4::parse(frame, &mut packet).err(),
             Ok(ethernet::Next::Ipv6) => ipv6::parse(frame, &mut packet).err(),
             Ok(ethernet::Next::Other) => None,

@@ -1,7 +1,9 @@
 //! What the agent bakes into each generation's program before it is loaded. The kernel freezes these; its verifier then knows the scalars
 //! and removes what a policy set does not use, and the tables among them are read without a look-up.
 
-use edge_ebpf::abi::{CLOCK_STANDS, Entry, INTERFACE_HASH, MAX_WORDS, OnUninspectable, ROOT, Reason, Row, Services, service};
+use edge_ebpf::abi::{
+    CLOCK_STANDS, INTERFACE_HASH, Link, MAX_RULES, MAX_WORDS, OnUninspectable, POOL, Pool, ROOT, Reason, Row, RuleEntry, Services, service,
+};
 
 /// A value that the agent replaces: reads must not be folded to what the compiler sees here.
 #[repr(transparent)]
@@ -19,10 +21,15 @@ impl<T: Copy, const N: usize> Constant<[T; N]> {
     /// `N` is a power of two, or `index` is known to be less.
     #[inline(always)]
     pub fn at(&self, index: usize) -> T {
+        // SAFETY: `element` points into the array.
+        unsafe { self.element(index).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn element(&self, index: usize) -> *const T {
+        // The mask, or the caller's bound that the verifier checks again, keeps the element inside the array.
         let index = if N.is_power_of_two() { index & (N - 1) } else { index };
-        let element = self.0.as_ptr().wrapping_add(index);
-        // SAFETY: the mask, or the caller's bound that the verifier checks again, keeps the element inside the array.
-        unsafe { element.read_volatile() }
+        self.0.as_ptr().wrapping_add(index)
     }
 }
 
@@ -44,9 +51,17 @@ static CLOCK_SOURCE: Constant<u32> = Constant(0);
 #[unsafe(no_mangle)]
 static FIRST_MINUTE: Constant<u64> = Constant(0);
 #[unsafe(no_mangle)]
-static INBOUND: Constant<Row> = Constant([0; MAX_WORDS]);
+static INBOUND: Constant<u32> = Constant(0);
 #[unsafe(no_mangle)]
-static PINHOLE: Constant<Row> = Constant([0; MAX_WORDS]);
+static PINHOLE: Constant<u32> = Constant(0);
+/// Words of a row.
+#[unsafe(no_mangle)]
+static ROW_SIZE: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static ROWS: Constant<Pool> = Constant([0; POOL]);
+#[unsafe(no_mangle)]
+static RULE_ENTRIES: Constant<[RuleEntry; MAX_RULES]> = Constant([NO_RULE; MAX_RULES]);
+const NO_RULE: RuleEntry = RuleEntry { slot: 0, exceeded_slot: 0, verdict: 0, report: 0, limited: 0, reserved: 0, rule: 0 };
 #[unsafe(no_mangle)]
 static ON_UNINSPECTABLE: Constant<[u8; 8]> = Constant([OnUninspectable::Drop as u8; 8]);
 #[unsafe(no_mangle)]
@@ -57,12 +72,26 @@ static RESTRICTING: Constant<Row> = Constant([0; MAX_WORDS]);
 static INTERFACE_FACTOR: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]
 static INTERFACE_SLOT: Constant<[u8; INTERFACE_HASH]> = Constant([0; INTERFACE_HASH]);
+/// Of the maps of nodes: entries of a value, less one; a power of two less one.
 #[unsafe(no_mangle)]
-static MAC_ROOT: Constant<[Entry; ROOT]> = Constant([Entry(0); ROOT]);
+static MAC_MASK: Constant<u32> = Constant(0);
 #[unsafe(no_mangle)]
-static V4_ROOT: Constant<[Entry; ROOT]> = Constant([Entry(0); ROOT]);
+static V4_MASK: Constant<u32> = Constant(0);
 #[unsafe(no_mangle)]
-static V6_ROOT: Constant<[Entry; ROOT]> = Constant([Entry(0); ROOT]);
+static V6_MASK: Constant<u32> = Constant(0);
+/// Of the same: whether they have more values than one.
+#[unsafe(no_mangle)]
+static MAC_MANY: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static V4_MANY: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static V6_MANY: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static MAC_ROOT: Constant<[Link; ROOT]> = Constant([Link(0); ROOT]);
+#[unsafe(no_mangle)]
+static V4_ROOT: Constant<[Link; ROOT]> = Constant([Link(0); ROOT]);
+#[unsafe(no_mangle)]
+static V6_ROOT: Constant<[Link; ROOT]> = Constant([Link(0); ROOT]);
 #[unsafe(no_mangle)]
 static SERVICES: Constant<Services> = Constant([0; service::SLOTS]);
 
@@ -99,12 +128,38 @@ pub fn first_minute() -> u64 {
     FIRST_MINUTE.get()
 }
 #[inline(always)]
-pub fn inbound(word: usize) -> u64 {
-    INBOUND.at(word)
+pub fn inbound() -> u32 {
+    INBOUND.get()
 }
 #[inline(always)]
-pub fn pinhole(word: usize) -> u64 {
-    PINHOLE.at(word)
+pub fn pinhole() -> u32 {
+    PINHOLE.get()
+}
+/// Where the row of a class begins.
+#[inline(always)]
+pub fn row(class: u32) -> u32 {
+    class * ROW_SIZE.get()
+}
+#[inline(always)]
+pub fn pool(place: u32) -> u64 {
+    ROWS.at(place as usize)
+}
+/// Field by field: a volatile read of the whole would be one of bytes.
+#[inline(always)]
+pub fn rule(rule: u32) -> RuleEntry {
+    let entry = RULE_ENTRIES.element(rule as usize);
+    // SAFETY: `element` points into the array.
+    unsafe {
+        RuleEntry {
+            slot: (&raw const (*entry).slot).read_volatile(),
+            exceeded_slot: (&raw const (*entry).exceeded_slot).read_volatile(),
+            verdict: (&raw const (*entry).verdict).read_volatile(),
+            report: (&raw const (*entry).report).read_volatile(),
+            limited: (&raw const (*entry).limited).read_volatile(),
+            reserved: 0,
+            rule,
+        }
+    }
 }
 #[inline(always)]
 pub fn monitored(word: usize) -> u64 {
@@ -129,16 +184,29 @@ pub fn interface_slot(index: u32) -> u32 {
     u32::from(INTERFACE_SLOT.at((index.wrapping_mul(INTERFACE_FACTOR.get()) >> (32 - BITS)) as usize))
 }
 #[inline(always)]
-pub fn mac_root(first: u16) -> Entry {
+pub fn mac_root(first: u16) -> Link {
     MAC_ROOT.at(usize::from(first))
 }
 #[inline(always)]
-pub fn v4_root(first: u16) -> Entry {
+pub fn v4_root(first: u16) -> Link {
     V4_ROOT.at(usize::from(first))
 }
 #[inline(always)]
-pub fn v6_root(first: u16) -> Entry {
+pub fn v6_root(first: u16) -> Link {
     V6_ROOT.at(usize::from(first))
+}
+/// How a map of nodes is laid out: entries of a value less one, and whether there are more values than one.
+#[inline(always)]
+pub fn mac_nodes() -> (u32, bool) {
+    (MAC_MASK.get(), MAC_MANY.get() != 0)
+}
+#[inline(always)]
+pub fn v4_nodes() -> (u32, bool) {
+    (V4_MASK.get(), V4_MANY.get() != 0)
+}
+#[inline(always)]
+pub fn v6_nodes() -> (u32, bool) {
+    (V6_MASK.get(), V6_MANY.get() != 0)
 }
 /// Service class; an index beyond the table reads its last place, which no parser produces.
 #[inline(always)]

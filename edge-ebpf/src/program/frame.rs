@@ -32,6 +32,12 @@ impl<const LINEAR: bool> Context<LINEAR> {
         unsafe { (*self.raw()).ingress_ifindex }
     }
 
+    /// Bytes in the frame's first buffer.
+    #[inline(always)]
+    pub fn linear_length(&self) -> u32 {
+        (self.0.data_end() - self.0.data()) as u32
+    }
+
     #[inline(always)]
     pub fn frame(&self) -> Frame<'_> {
         // SAFETY: the kernel gives these as the bounds of the linear part; nothing resizes it while the frame is borrowed.
@@ -56,7 +62,7 @@ impl<const LINEAR: bool> Buffer for Context<LINEAR> {
     #[inline(always)]
     fn length(&self) -> usize {
         if LINEAR {
-            return self.0.data_end() - self.0.data();
+            return self.linear_length() as usize;
         }
         // SAFETY: the context is the kernel's.
         unsafe { helpers::generated::bpf_xdp_get_buff_len(self.raw()) as usize }

@@ -6,34 +6,21 @@ use aya_ebpf::{
 };
 use edge_ebpf::abi::{
     BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, MAX_BUCKETS, MAX_FRAGMENTS, MAX_INTERFACES, MAX_RULES, Node, RULE_SLOTS,
-    RateEntry, Reason, ReportBudget, ReportState, Row, RuleEntry, Skip, Stamp, Stretch, Verdict,
+    RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch, Verdict,
 };
 
+/// Values of these are as many nodes as the agent says before it loads them, see `constants`.
 #[map]
 pub static MAC_NODES: Array<Node> = Array::with_max_entries(1, 0);
-#[map]
-pub static MAC_SKIPS: Array<Skip> = Array::with_max_entries(1, 0);
 #[map]
 pub static V4_NODES: Array<Node> = Array::with_max_entries(1, 0);
 #[map]
 pub static V6_NODES: Array<Node> = Array::with_max_entries(1, 0);
-#[map]
-pub static V6_SKIPS: Array<Skip> = Array::with_max_entries(1, 0);
-#[map]
-pub static DEVICE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
-#[map]
-pub static REMOTE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
-#[map]
-pub static SERVICE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
-#[map]
-pub static RULES: Array<RuleEntry> = Array::with_max_entries(MAX_RULES as u32, 0);
 
 #[map]
 pub static RATES: Array<RateEntry> = Array::with_max_entries(1, 0);
 #[map]
 pub static TIMELINE: Array<Stretch> = Array::with_max_entries(1, 0);
-#[map]
-pub static ACTIVE_ROWS: Array<Row> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
@@ -54,7 +41,9 @@ pub static REPORT_BUDGET: Array<ReportBudget> = Array::with_max_entries(1, 0);
 #[map]
 pub static REPORT_STATE: PerCpuArray<ReportState> = PerCpuArray::with_max_entries(1, 0);
 
-// The agent's notes beside them: which version wrote the pins, and whose each counter is.
+// The agent's notes beside them: the rules in force, which version wrote the pins, and whose each counter is.
+#[map]
+static RULES: Array<RuleEntry> = Array::with_max_entries(MAX_RULES as u32, 0);
 #[map]
 static STAMP: Array<Stamp> = Array::with_max_entries(1, 0);
 #[map]

@@ -1,14 +1,20 @@
 //! Reports to the agent: each (rule, device, remote, service) once in an epoch and CPU, within the epoch's budget. The agent begins an
 //! epoch every second; when it is gone, reports end by themselves. No clock is read, and a full ring changes nothing but a count.
 
-use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    bindings::{BPF_RB_NO_WAKEUP, xdp_md},
+    macros::map,
+    maps::PerCpuArray,
+    programs::XdpContext,
+};
 use edge_ebpf::{
-    abi::{Event, REPORT_SEEN, Reason, RuleEntry, Verdict},
+    abi::{Event, REPORT_SEEN, Reason, Verdict},
+    bits::lowest_number,
     engine::NO_SLOT,
-    packet::{Family, Packet, access::Frame},
+    packet::{Family, Packet},
 };
 
-use super::{constants, count, maps};
+use super::{constants, count, frame::Context, in_hand, maps};
 
 /// The agent empties the ring by its clock: no report costs an interrupt.
 const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
@@ -20,113 +26,118 @@ static SCRATCH: PerCpuArray<Event> = PerCpuArray::with_max_entries(1, 0);
 /// What is not in the packet, and the same for all its reports.
 #[derive(Clone, Copy)]
 pub struct Arrival {
-    pub interface: u32,
+    pub context: *mut xdp_md,
+    /// Of the frame, in bytes.
     pub length: u32,
 }
 
-/// Reports the rule that decided.
+/// Reports the rule that decided. `PLAIN`: the packet is not in hand yet.
 #[inline(always)]
-pub fn decided(frame: &Frame<'_>, packet: &Packet, arrival: Arrival, slot: u32, verdict: Verdict) {
-    report(frame, packet, arrival, slot, verdict, None);
+pub fn decided<const PLAIN: bool>(packet: &Packet, arrival: Arrival, slot: u32, verdict: Verdict) {
+    report::<PLAIN>(packet, arrival, slot, u32::from(NO_REASON) << 8 | verdict as u32, 0);
 }
 
 /// Reports a packet that cannot be inspected.
 #[inline(always)]
-pub fn uninspectable(frame: &Frame<'_>, packet: &Packet, arrival: Arrival, reason: Reason, verdict: Verdict) {
-    report(frame, packet, arrival, NO_SLOT, verdict, Some(reason));
+pub fn uninspectable<const PLAIN: bool>(packet: &Packet, arrival: Arrival, reason: Reason, verdict: Verdict) {
+    report::<PLAIN>(packet, arrival, NO_SLOT, (reason as u32) << 8 | verdict as u32, reason as u64 + 1);
 }
 
+/// In an event that is not about an uninspectable packet.
+const NO_REASON: u8 = u8::MAX;
+
 #[inline(always)]
-fn report(frame: &Frame<'_>, packet: &Packet, arrival: Arrival, slot: u32, verdict: Verdict, reason: Option<Reason>) {
-    let subject = subject(packet) ^ reason.map_or(0, |reason| reason as u64 + 1);
-    let admission = admit(subject, slot);
-    if matches!(admission, Admission::Seen) {
-        return;
-    }
-    let sent = matches!(admission, Admission::New)
-        && match SCRATCH.get_ptr_mut(0) {
-            Some(event) => {
-                // SAFETY: a live map value of this CPU, see `count`.
-                let event = unsafe { &mut *event };
-                describe(event, frame, packet, arrival);
-                event.slot = slot;
-                event.verdict = verdict as u8;
-                event.reason = reason.map_or(u8::MAX, |reason| reason as u8);
-                maps::EVENTS.output::<Event>(&*event, NO_WAKEUP).is_ok()
-            }
-            None => false,
-        };
-    if !sent {
-        suppressed();
+fn report<const PLAIN: bool>(packet: &Packet, arrival: Arrival, slot: u32, what: u32, salt: u64) {
+    let Arrival { context, length } = arrival;
+    if is_due(subject(packet) ^ salt, slot) && (!PLAIN || in_hand::edge_plain_in_hand(context) != 0) {
+        edge_report(context, slot, what, length);
     }
 }
 
 /// Counts and reports the monitored rules of one word.
 #[inline(always)]
-pub fn monitored(frame: &Frame<'_>, packet: &Packet, arrival: Arrival, word: usize, bits: u64) {
-    let Some(event) = SCRATCH.get_ptr_mut(0) else { return };
-    // SAFETY: a live map value of this CPU, see `count`.
-    let event = unsafe { &mut *event };
-    describe(event, frame, packet, arrival);
-    event.monitored = 1;
-    edge_monitored(word as u64, bits, subject(packet));
+pub fn monitored<const PLAIN: bool>(packet: &Packet, arrival: Arrival, word: usize, bits: u64) {
+    let Arrival { context, length } = arrival;
+    let due = edge_monitored(word as u64, bits, subject(packet), u64::from(length));
+    if due != 0 && (!PLAIN || in_hand::edge_plain_in_hand(context) != 0) {
+        edge_report_monitored(context, word as u64, due, u64::from(length));
+    }
 }
 
-/// The loop over a word's bits, as a function that the verifier checks once, and not at each word for every way there. The packet stands
-/// in [`SCRATCH`].
+/// Counts the rules of a word's bits, and returns those whose reports are due.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64) -> u64 {
-    let Some(event) = SCRATCH.get_ptr_mut(0) else { return 0 };
-    // SAFETY: a live map value of this CPU, see `count`.
-    let event = unsafe { &mut *event };
+pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64, length: u64) -> u64 {
+    let (mut bits, mut due) = (bits, 0);
+    for _ in 0..u64::BITS {
+        if bits == 0 {
+            break;
+        }
+        let bit = lowest_number(bits);
+        bits &= bits - 1;
+        let rule = constants::rule(word as u32 * u64::BITS + bit);
+        count::rule(rule.slot, length);
+        if rule.report != 0 && is_due(subject, rule.slot) {
+            due |= 1 << bit;
+        }
+    }
+    due
+}
+
+/// Reports the packet in hand for the monitored rules of a word's bits.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_report_monitored(context: *mut xdp_md, word: u64, bits: u64, length: u64) -> u64 {
+    let Some(event) = describe(context, length as u32) else { return 0 };
+    event.monitored = 1;
     let mut bits = bits;
     for _ in 0..u64::BITS {
         if bits == 0 {
             break;
         }
-        let rule = word as u32 * u64::BITS + bits.trailing_zeros();
+        let rule = constants::rule(word as u32 * u64::BITS + lowest_number(bits));
         bits &= bits - 1;
-        let Some(&RuleEntry { slot, exceeded_slot: _, verdict, report, limited: _, reserved: _, rule: _ }) = maps::RULES.get(rule) else {
-            break;
-        };
-        count::rule(slot, u64::from(event.length));
-        if report == 0 {
-            continue;
-        }
-        let sent = match admit(subject, slot) {
-            Admission::Seen => continue,
-            Admission::New => {
-                event.slot = slot;
-                event.verdict = verdict;
-                maps::EVENTS.output::<Event>(&*event, NO_WAKEUP).is_ok()
-            }
-            Admission::OverBudget => false,
-        };
-        if !sent {
-            suppressed();
-        }
+        event.slot = rule.slot;
+        event.verdict = rule.verdict;
+        send(event);
     }
     bits
 }
 
-enum Admission {
-    /// Reported before in this epoch.
-    Seen,
-    New,
-    OverBudget,
+/// Reports the packet in hand. `what`: the verdict, and the reason or [`NO_REASON`] above it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_report(context: *mut xdp_md, slot: u32, what: u32, length: u32) -> u32 {
+    if let Some(event) = describe(context, length) {
+        event.slot = slot;
+        event.verdict = what as u8;
+        event.reason = (what >> 8) as u8;
+        send(event);
+    }
+    0
 }
 
 #[inline(always)]
-fn admit(subject: u64, slot: u32) -> Admission {
-    let Some(budget) = maps::REPORT_BUDGET.get(0) else { return Admission::OverBudget };
-    let Some(state) = maps::REPORT_STATE.get_ptr_mut(0) else { return Admission::OverBudget };
+fn send(event: &Event) {
+    if maps::EVENTS.output::<Event>(event, NO_WAKEUP).is_err()
+        && let Some(state) = maps::REPORT_STATE.get_ptr_mut(0)
+    {
+        // SAFETY: a live map value of this CPU, see `count`.
+        unsafe { (*state).suppressed += 1 };
+    }
+}
+
+/// Whether this was not reported before in this epoch, and the budget has room for it; where it has none, that is counted.
+#[inline(always)]
+fn is_due(subject: u64, slot: u32) -> bool {
+    let Some(budget) = maps::REPORT_BUDGET.get(0) else { return false };
+    let Some(state) = maps::REPORT_STATE.get_ptr_mut(0) else { return false };
     let tag = mix(subject ^ (u64::from(slot) << 32) ^ u64::from(budget.epoch)) as u32;
     // SAFETY: a live map value of this CPU, see `count`; the mask keeps the place inside.
     unsafe {
         let seen = &raw mut (*state).seen[tag as usize & (REPORT_SEEN - 1)];
         if *seen == tag {
-            return Admission::Seen;
+            return false;
         }
         *seen = tag;
         if (*state).epoch != budget.epoch {
@@ -134,28 +145,29 @@ fn admit(subject: u64, slot: u32) -> Admission {
             (*state).used = 0;
         }
         (*state).used += 1;
-        if (*state).used > budget.limit { Admission::OverBudget } else { Admission::New }
+        let due = (*state).used <= budget.limit;
+        if !due {
+            (*state).suppressed += 1;
+        }
+        due
     }
 }
 
+/// The event under construction, with everything but what the rule or the reason adds.
 #[inline(always)]
-fn suppressed() {
-    if let Some(state) = maps::REPORT_STATE.get_ptr_mut(0) {
-        // SAFETY: a live map value of this CPU, see `count`.
-        unsafe { (*state).suppressed += 1 };
-    }
-}
-
-/// Everything but what the rule or the reason adds.
-#[inline(always)]
-fn describe(event: &mut Event, frame: &Frame<'_>, packet: &Packet, arrival: Arrival) {
-    let Arrival { interface, length } = arrival;
-    let source = packet.source(frame);
-    let (source_port, destination_port) = packet.ports(frame);
+fn describe<'a>(context: *mut xdp_md, length: u32) -> Option<&'a mut Event> {
+    let packet = in_hand::get()?;
+    let event = SCRATCH.get_ptr_mut(0)?;
+    let context = Context::<true>::new(XdpContext::new(context));
+    let frame = context.frame();
+    let source = packet.source(&frame);
+    let (source_port, destination_port) = packet.ports(&frame);
+    // SAFETY: a live map value of this CPU, see `count`.
+    let event = unsafe { &mut *event };
     *event = Event {
         source: [source.high, source.low],
         destination: [packet.destination.high, packet.destination.low],
-        interface,
+        interface: context.interface(),
         slot: NO_SLOT,
         length,
         generation: constants::generation(),
@@ -170,9 +182,10 @@ fn describe(event: &mut Event, frame: &Frame<'_>, packet: &Packet, arrival: Arri
         protocol: packet.protocol,
         verdict: 0,
         monitored: 0,
-        reason: u8::MAX,
+        reason: NO_REASON,
         reserved: 0,
     };
+    Some(event)
 }
 
 /// Device, remote and service in 64 bits. Two that share them by accident cost one of them its report for the rest of the epoch.

@@ -2,101 +2,150 @@
 
 use aya_ebpf::maps::Array;
 use edge_ebpf::{
-    abi::{Entry, Node, OnUninspectable, Reason, Row, RuleEntry, STRETCH, Skip, TIMELINE_STRETCHES},
+    abi::{Entry, Link, NODES_BITS, Node, OnUninspectable, Reason, RuleEntry, STRETCH, TIMELINE_STRETCHES},
     engine,
-    trie::Storage,
+    packet::Mac,
+    trie::{self, Nodes, Storage},
 };
 
 use super::{constants, maps};
 
-pub struct Tables;
+/// `INLINE`: look-ups in place, on the way of the most packets, where a call costs more than it is worth.
+pub struct Tables<const INLINE: bool>;
 
 struct MacTrie;
 struct V4Trie;
 struct V6Trie;
 
+macro_rules! storage {
+    ($($trie:ident: $root:ident, $layout:ident, $map:ident;)*) => {$(
+        impl Storage for $trie {
+            type Nodes = MapNodes;
+            #[inline(always)]
+            fn root(&self, first: u16) -> Link {
+                constants::$root(first)
+            }
+            #[inline(always)]
+            fn nodes(&self) -> Option<MapNodes> {
+                MapNodes::of(&maps::$map, constants::$layout())
+            }
+        }
+    )*};
+}
+storage! {
+    MacTrie: mac_root, mac_nodes, MAC_NODES;
+    V4Trie: v4_root, v4_nodes, V4_NODES;
+    V6Trie: v6_root, v6_nodes, V6_NODES;
+}
+
+/// Nodes in the values of an array. Mostly they all are in its first one, which is then looked up once and not at each step.
+struct MapNodes {
+    map: &'static Array<Node>,
+    first: *const u16,
+    mask: u32,
+    many: bool,
+}
+
+impl MapNodes {
+    #[inline(always)]
+    fn of(map: &'static Array<Node>, (mask, many): (u32, bool)) -> Option<Self> {
+        Some(Self { map, first: map.get_ptr(0)?.cast(), mask, many })
+    }
+
+    #[inline(always)]
+    fn at(&self, place: u32, mask: u32) -> Option<*const u16> {
+        let value = if self.many { self.map.get_ptr(place >> NODES_BITS)?.cast() } else { self.first };
+        Some(value.wrapping_add((place & mask) as usize))
+    }
+}
+
+impl Nodes for MapNodes {
+    #[inline(always)]
+    fn entry(&self, place: u32) -> Option<Entry> {
+        // SAFETY: a value has `mask + 1` entries, which the verifier checks again, for it knows the constant.
+        Some(Entry(unsafe { self.at(place, self.mask)?.read() }))
+    }
+
+    #[inline(always)]
+    fn word(&self, place: u32) -> Option<u32> {
+        // SAFETY: as above, and the place is even: values are aligned to eight bytes.
+        Some(unsafe { self.at(place, self.mask & !1)?.cast::<u32>().read() })
+    }
+
+    #[inline(always)]
+    fn number(&self, place: u32) -> Option<u64> {
+        // SAFETY: as above, and four divides the place.
+        Some(unsafe { self.at(place, self.mask & !3)?.cast::<u64>().read() })
+    }
+}
+
+/// What the look-ups that are functions say where a table lacks an entry.
+const NO_CLASS: u32 = u32::MAX;
+
+/// A look-up as a function of its own, which the verifier checks once and not wherever it is wanted.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_mac_class(mac: u64) -> u32 {
+    mac_class(Mac(mac)).unwrap_or(NO_CLASS)
+}
+
+/// As [`edge_mac_class`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_v4_class(address: u32) -> u32 {
+    v4_class(address).unwrap_or(NO_CLASS)
+}
+
+/// As [`edge_mac_class`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_v6_class(high: u64, low: u64) -> u32 {
+    trie::lookup::<128>(&V6Trie, [high, low]).unwrap_or(NO_CLASS)
+}
+
 #[inline(always)]
-fn entry(nodes: &Array<Node>, index: u32, slot: u8) -> Option<Entry> {
-    Some(nodes.get(index)?[usize::from(slot)])
+fn mac_class(mac: Mac) -> Option<u32> {
+    trie::lookup::<48>(&MacTrie, [mac.0 << 16, 0])
 }
 
-impl Storage for MacTrie {
-    #[inline(always)]
-    fn root(&self, first: u16) -> Option<Entry> {
-        Some(constants::mac_root(first))
-    }
-    #[inline(always)]
-    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
-        entry(&maps::MAC_NODES, index, slot)
-    }
-    #[inline(always)]
-    fn skip(&self, index: u32) -> Option<&Skip> {
-        maps::MAC_SKIPS.get(index)
-    }
+#[inline(always)]
+fn v4_class(address: u32) -> Option<u32> {
+    trie::lookup_v4(&V4Trie, address)
 }
 
-impl Storage for V4Trie {
-    #[inline(always)]
-    fn root(&self, first: u16) -> Option<Entry> {
-        Some(constants::v4_root(first))
-    }
-    #[inline(always)]
-    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
-        entry(&maps::V4_NODES, index, slot)
-    }
-    #[inline(always)]
-    fn skip(&self, _: u32) -> Option<&Skip> {
-        None
-    }
+#[inline(always)]
+fn found(class: u32) -> Option<u32> {
+    if class == NO_CLASS { None } else { Some(class) }
 }
 
-impl Storage for V6Trie {
+impl<const INLINE: bool> engine::Tables for Tables<INLINE> {
     #[inline(always)]
-    fn root(&self, first: u16) -> Option<Entry> {
-        Some(constants::v6_root(first))
+    fn mac_class(&self, mac: Mac) -> Option<u32> {
+        if INLINE { mac_class(mac) } else { found(edge_mac_class(mac.0)) }
     }
     #[inline(always)]
-    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
-        entry(&maps::V6_NODES, index, slot)
+    fn v4_class(&self, address: u32) -> Option<u32> {
+        if INLINE { v4_class(address) } else { found(edge_v4_class(address)) }
     }
     #[inline(always)]
-    fn skip(&self, index: u32) -> Option<&Skip> {
-        maps::V6_SKIPS.get(index)
-    }
-}
-
-impl engine::Tables for Tables {
-    #[inline(always)]
-    fn mac(&self) -> &impl Storage {
-        &MacTrie
-    }
-    #[inline(always)]
-    fn v4(&self) -> &impl Storage {
-        &V4Trie
-    }
-    #[inline(always)]
-    fn v6(&self) -> &impl Storage {
-        &V6Trie
+    fn v6_class(&self, [high, low]: [u64; 2]) -> Option<u32> {
+        found(edge_v6_class(high, low))
     }
     #[inline(always)]
     fn service(&self, index: usize) -> u32 {
         constants::service_class(index)
     }
     #[inline(always)]
-    fn device_row(&self, class: u32) -> Option<&Row> {
-        maps::DEVICE_ROWS.get(class)
+    fn pool(&self, place: u32) -> u64 {
+        constants::pool(place)
     }
     #[inline(always)]
-    fn remote_row(&self, class: u32) -> Option<&Row> {
-        maps::REMOTE_ROWS.get(class)
+    fn row(&self, class: u32) -> u32 {
+        constants::row(class)
     }
     #[inline(always)]
-    fn service_row(&self, class: u32) -> Option<&Row> {
-        maps::SERVICE_ROWS.get(class)
-    }
-    #[inline(always)]
-    fn rule(&self, rule: u32) -> Option<RuleEntry> {
-        maps::RULES.get(rule).copied()
+    fn rule(&self, rule: u32) -> RuleEntry {
+        constants::rule(rule)
     }
     #[inline(always)]
     fn words(&self) -> usize {
@@ -111,26 +160,26 @@ impl engine::Tables for Tables {
         constants::has_schedules()
     }
     #[inline(always)]
-    fn active_row(&self, minute: u64) -> Option<&Row> {
+    fn active(&self, minute: u64) -> Option<u32> {
         // Before the timeline its first minute holds, behind it the last one.
         let first = constants::first_minute();
         let after = minute.saturating_sub(first);
         let last = (TIMELINE_STRETCHES * STRETCH - 1) as u64;
         let place = if after > last { last } else { after } as usize;
         let stretch = maps::TIMELINE.get((place / STRETCH) as u32)?;
-        maps::ACTIVE_ROWS.get(u32::from(stretch[place % STRETCH]))
+        Some(u32::from(stretch[place % STRETCH]))
     }
     #[inline(always)]
     fn has_inbound(&self) -> bool {
         constants::has_inbound()
     }
     #[inline(always)]
-    fn inbound(&self, word: usize) -> u64 {
-        constants::inbound(word)
+    fn inbound(&self) -> u32 {
+        constants::inbound()
     }
     #[inline(always)]
-    fn pinhole(&self, word: usize) -> u64 {
-        constants::pinhole(word)
+    fn pinhole(&self) -> u32 {
+        constants::pinhole()
     }
     #[inline(always)]
     fn monitored(&self, word: usize) -> u64 {

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use edge_ebpf::{
-    abi::{MAX_RULES, MAX_WORDS, Row, Services, Verdict, service},
+    abi::{MAX_RULES, MAX_WORDS, Row, Services, Verdict, max_classes, service},
     packet::protocol,
 };
 
 use self::{
     partition::Partition,
-    rows::{RowInterner, set_bit},
+    rows::{RowPool, set_bit},
 };
 pub use self::{timeline::Timeline, trie::Trie};
 use super::model::{
@@ -37,19 +37,20 @@ pub struct Compiled {
     pub monitored: Row,
     /// Rules that keep a packet from passing.
     pub restricting: Row,
-    /// Rules for what comes in on outside interfaces.
-    pub inbound: Row,
-    /// Rules of the management pinhole, which hold there too.
-    pub pinhole: Row,
+    /// Whether any rule is about what comes in on outside interfaces.
+    pub has_inbound: bool,
+    /// Class of those rules.
+    pub inbound: u32,
+    /// Class of the rules of the management pinhole, which hold there too.
+    pub pinhole: u32,
     /// `None`: every rule always holds.
     pub timeline: Option<Timeline>,
     pub mac: Trie,
     pub v4: Trie,
     pub v6: Trie,
     pub services: Box<Services>,
-    pub device_rows: Vec<Row>,
-    pub remote_rows: Vec<Row>,
-    pub service_rows: Vec<Row>,
+    /// The rows of the classes, see [`edge_ebpf::abi::POOL`].
+    pub pool: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,8 +80,15 @@ pub enum CompileError {
         "the policies have {rules} rules in all, and a generation holds {MAX_RULES}: join rules that share an action, or drop policies"
     )]
     TooManyRules { rules: usize },
-    #[error("the rules tell {classes} kinds of services apart, and the table holds 65536: name ranges of ports instead of single ones")]
-    TooManyServices { classes: usize },
+    #[error(
+        "the rules tell {classes} kinds of devices, destinations, services and times apart, and with so many rules the tables hold {limit}: \
+         use fewer rules, name ranges of ports instead of single ones, or let rules share their destinations"
+    )]
+    TooManyClasses { classes: usize, limit: usize },
+    #[error(
+        "one region of the MAC or IPv6 addresses is cut into more pieces than a table holds: name prefixes instead of single addresses"
+    )]
+    TooDense,
     #[error("the schedules make {combinations} different combinations of rules that hold, and a timeline names 65536: use fewer schedules")]
     TooManySchedules { combinations: usize },
 }
@@ -132,26 +140,36 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
     let built_in = |rule: &Rule| set.policies[rule.policy.index()].built_in;
     let inbound = for_any_device(&|rule| rule.direction.inbound() && !built_in(rule));
     let pinhole = for_any_device(&built_in);
-    let timeline = Timeline::of(set, now).map_err(|combinations| CompileError::TooManySchedules { combinations })?;
-    let (mac, device_rows) = devices(set);
-    let (v4, v6, remote_rows) = remotes(set);
-    let (services, service_rows) = services(set)?;
+    let words = rules.len().div_ceil(64).max(1);
+    let mut pool = RowPool::new(words);
+    let (inbound_class, pinhole) = (pool.intern(inbound), pool.intern(pinhole));
+    let service_classes = services(set, &mut pool);
+    let device_classes = devices(set, &mut pool);
+    let (v4_classes, v6_classes) = remotes(set, &mut pool);
+    let timeline = Timeline::of(set, now, &mut pool).map_err(|combinations| CompileError::TooManySchedules { combinations })?;
+    if pool.len() > max_classes(words) {
+        return Err(CompileError::TooManyClasses { classes: pool.len(), limit: max_classes(words) });
+    }
+    let (Some(mac), Some(v4), Some(v6)) =
+        (Trie::build(device_classes, 48, true), Trie::build(v4_classes, 32, false), Trie::build(v6_classes, 128, true))
+    else {
+        return Err(CompileError::TooDense);
+    };
     Ok(Compiled {
         policies: set.policies.clone(),
-        words: rules.len().div_ceil(64).max(1),
+        words,
         rules,
         monitored,
         restricting,
-        inbound,
+        has_inbound: inbound.iter().any(|word| *word != 0),
+        inbound: inbound_class,
         pinhole,
         timeline,
         mac,
         v4,
         v6,
-        services,
-        device_rows,
-        remote_rows,
-        service_rows,
+        services: service_table(service_classes),
+        pool: pool.into_pool(),
     })
 }
 
@@ -169,18 +187,17 @@ fn label(action: Action, monitored: bool) -> (&'static str, Verdict) {
     }
 }
 
-fn devices(set: &Resolved) -> (Trie, Vec<Row>) {
+/// From each of these MACs up to the next one, the class of a device.
+fn devices(set: &Resolved, pool: &mut RowPool) -> Vec<(u64, u32)> {
     let partition = Partition::of(set.signals.iter().map(|Signal::Mac(ranges)| ranges.as_ref()));
-    let mut rows = RowInterner::default();
     let row_of_class: Vec<u32> = partition
         .classes()
         .map(|members| {
             let holds: Vec<bool> = set.groups.iter().map(|group| group.when.holds(&|signal| members.contains(signal.index()))).collect();
-            rows.intern(device_row(set, &holds))
+            pool.intern(device_row(set, &holds))
         })
         .collect();
-    let mac = Trie::build(partition.segments(&row_of_class), 48, true);
-    (mac, rows.into_rows())
+    partition.segments(&row_of_class)
 }
 
 /// The rules whose `from` holds for a device that is in exactly the groups that `holds` says.
@@ -201,7 +218,7 @@ fn device_row(set: &Resolved, holds: &[bool]) -> Row {
     row
 }
 
-fn remotes(set: &Resolved) -> (Trie, Trie, Vec<Row>) {
+fn remotes(set: &Resolved, pool: &mut RowPool) -> (Vec<(u32, u32)>, Vec<(u128, u32)>) {
     // Many destinations share a country: each distinct set takes part in the partition once.
     let mut place_of_set = HashMap::new();
     let mut sets = Vec::new();
@@ -224,18 +241,17 @@ fn remotes(set: &Resolved) -> (Trie, Trie, Vec<Row>) {
             }
         }
     }
-    let mut rows = RowInterner::default();
-    let mut row_of = |members: &partition::Members| rows.intern(rows::union(any, members.iter().map(|place| &rows_of_sets[place])));
+    let mut row_of = |members: &partition::Members| pool.intern(rows::union(any, members.iter().map(|place| &rows_of_sets[place])));
     let partition = Partition::of(sets.iter().map(|set| &set.v4));
     let row_of_class: Vec<u32> = partition.classes().map(&mut row_of).collect();
-    let v4 = Trie::build(partition.segments(&row_of_class), 32, false);
+    let v4 = partition.segments(&row_of_class);
     let partition = Partition::of(sets.iter().map(|set| &set.v6));
     let row_of_class: Vec<u32> = partition.classes().map(&mut row_of).collect();
-    let v6 = Trie::build(partition.segments(&row_of_class), 128, true);
-    (v4, v6, rows.into_rows())
+    let v6 = partition.segments(&row_of_class);
+    (v4, v6)
 }
 
-fn services(set: &Resolved) -> Result<(Box<Services>, Vec<Row>), CompileError> {
+fn services(set: &Resolved, pool: &mut RowPool) -> Vec<(u32, u32)> {
     let mut place_of_match = HashMap::new();
     let mut ranges = Vec::new();
     let mut rows_of_matches: Vec<Row> = Vec::new();
@@ -255,20 +271,23 @@ fn services(set: &Resolved) -> Result<(Box<Services>, Vec<Row>), CompileError> {
         }
     }
     let partition = Partition::of(ranges.iter());
-    let mut rows = RowInterner::default();
     let row_of_class: Vec<u32> =
-        partition.classes().map(|members| rows.intern(rows::union(any, members.iter().map(|place| &rows_of_matches[place])))).collect();
-    let rows = rows.into_rows();
+        partition.classes().map(|members| pool.intern(rows::union(any, members.iter().map(|place| &rows_of_matches[place])))).collect();
+    partition.segments(&row_of_class)
+}
+
+/// The segments place by place.
+fn service_table(segments: Vec<(u32, u32)>) -> Box<Services> {
     let mut services: Box<Services> = vec![0; service::SLOTS].into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("sized above"));
-    let mut segments = partition.segments(&row_of_class).into_iter().peekable();
+    let mut segments = segments.into_iter().peekable();
     while let Some((start, class)) = segments.next() {
-        let class = u16::try_from(class).map_err(|_| CompileError::TooManyServices { classes: rows.len() })?;
         let end = segments.peek().map_or(service::SLOTS, |(next, _)| (*next as usize).min(service::SLOTS));
         if let Some(slots) = services.get_mut(start as usize..end) {
-            slots.fill(class);
+            // There are fewer classes than that, or the set was refused.
+            slots.fill(class as u16);
         }
     }
-    Ok((services, rows))
+    services
 }
 
 /// Places of the service table that a match covers.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use edge_ebpf::abi::{MAX_WORDS, Row, STRETCH, Stretch, TIMELINE_STRETCHES};
+use edge_ebpf::abi::{MAX_WORDS, STRETCH, Stretch, TIMELINE_STRETCHES};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::rows::{RowInterner, set_bit};
+use super::rows::{RowPool, set_bit};
 use crate::policy::model::{Resolved, Schedule, ScheduleId};
 
 const MINUTES: usize = TIMELINE_STRETCHES * STRETCH;
@@ -18,9 +18,8 @@ const EPOCH_WEEKDAY: i64 = 3;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Timeline {
     pub first_minute: u64,
-    /// Places in `rows`.
+    /// Classes.
     pub stretches: Vec<Stretch>,
-    pub rows: Vec<Row>,
 }
 
 /// What decides whether a rule holds.
@@ -35,7 +34,7 @@ impl Timeline {
     ///
     /// # Errors
     /// If more combinations of rules hold at some minute than a timeline can name: returns how many.
-    pub fn of(set: &Resolved, now: Timestamp) -> Result<Option<Self>, usize> {
+    pub(super) fn of(set: &Resolved, now: Timestamp, pool: &mut RowPool) -> Result<Option<Self>, usize> {
         let conditions: Vec<Condition> =
             set.rules.iter().map(|rule| Condition { when: rule.when, expires: set.policies[rule.policy.index()].expires }).collect();
         if conditions.iter().all(|condition| *condition == Condition { when: None, expires: None }) {
@@ -51,8 +50,7 @@ impl Timeline {
             }
         }
         let schedules: Vec<Vec<bool>> = set.schedules.iter().map(|schedule| minutes(schedule, first_minute)).collect();
-        let mut rows = RowInterner::default();
-        let mut row_of_combination: HashMap<Vec<bool>, u32> = HashMap::new();
+        let mut class_of_combination: HashMap<Vec<bool>, u32> = HashMap::new();
         let mut places = vec![0u16; MINUTES];
         let mut holding = vec![false; distinct.len()];
         for (minute, place) in places.iter_mut().enumerate() {
@@ -61,8 +59,8 @@ impl Timeline {
                 *holds = condition.expires.is_none_or(|expires| second < expires)
                     && condition.when.is_none_or(|schedule| schedules[schedule.index()][minute]);
             }
-            let row = match row_of_combination.get(&holding) {
-                Some(row) => *row,
+            let class = match class_of_combination.get(&holding) {
+                Some(class) => *class,
                 None => {
                     let mut row = [0; MAX_WORDS];
                     for (rule, condition) in conditions.iter().enumerate() {
@@ -70,21 +68,22 @@ impl Timeline {
                             set_bit(&mut row, rule);
                         }
                     }
-                    let row = rows.intern(row);
-                    row_of_combination.insert(holding.clone(), row);
-                    row
+                    let class = pool.intern(row);
+                    class_of_combination.insert(holding.clone(), class);
+                    class
                 }
             };
-            *place = u16::try_from(row).map_err(|_| row_of_combination.len())?;
+            *place = u16::try_from(class).map_err(|_| class_of_combination.len())?;
         }
         let (stretches, _) = places.as_chunks::<STRETCH>();
-        Ok(Some(Self { first_minute: first_minute.unsigned_abs(), stretches: stretches.to_vec(), rows: rows.into_rows() }))
+        Ok(Some(Self { first_minute: first_minute.unsigned_abs(), stretches: stretches.to_vec() }))
     }
 
-    /// The rules that hold in this minute of the Unix epoch: before the timeline those of its first minute, behind it those of its last.
-    pub fn row(&self, minute: u64) -> Option<&Row> {
+    /// Class of the rules that hold in this minute of the Unix epoch: before the timeline those of its first minute, behind it those of its
+    /// last.
+    pub fn class(&self, minute: u64) -> Option<u32> {
         let place = (minute.saturating_sub(self.first_minute) as usize).min(MINUTES - 1);
-        self.rows.get(usize::from(*self.stretches.get(place / STRETCH)?.get(place % STRETCH)?))
+        Some(u32::from(self.stretches.get(place / STRETCH)?[place % STRETCH]))
     }
 }
 

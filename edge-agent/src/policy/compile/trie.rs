@@ -1,31 +1,71 @@
-//! Builds the tries that [`edge_ebpf::trie`] walks. Equal nodes are shared: most of a country's small prefixes make the same few patterns.
-
-use std::hash::{BuildHasher, Hash};
+//! Builds the tries that [`edge_ebpf::trie`] walks. Within a block equal nodes are shared, and equal blocks are one: most of a country's
+//! small prefixes make the same few patterns.
 
 use edge_ebpf::{
-    abi::{Entry, FANOUT, Node, ROOT, Skip},
-    trie::Storage,
+    abi::{Entry, FANOUT, Link, Node, ROOT, Skip},
+    trie::{FAR_LINKS, Nodes, Storage},
 };
-use hashbrown::{DefaultHashBuilder, HashTable, hash_table};
+use hashbrown::HashMap;
 
 /// A trie as the maps hold it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trie {
-    pub root: Box<[Entry; ROOT]>,
+    pub root: Box<[Link; ROOT]>,
+    /// Block after block, with skips in the places of two nodes each.
     pub nodes: Vec<Node>,
-    pub skips: Vec<Skip>,
 }
 
-impl Storage for Trie {
-    fn root(&self, first: u16) -> Option<Entry> {
-        self.root.get(usize::from(first)).copied()
+impl<'a> Storage for &'a Trie {
+    type Nodes = TrieNodes<'a>;
+    fn root(&self, first: u16) -> Link {
+        self.root[usize::from(first)]
     }
-    fn node(&self, index: u32, slot: u8) -> Option<Entry> {
-        Some(self.nodes.get(index as usize)?[usize::from(slot)])
+    fn nodes(&self) -> Option<TrieNodes<'a>> {
+        Some(TrieNodes(self.nodes.as_flattened()))
     }
-    fn skip(&self, index: u32) -> Option<&Skip> {
-        self.skips.get(index as usize)
+}
+
+/// The entries of a trie's nodes.
+pub struct TrieNodes<'a>(&'a [u16]);
+
+impl TrieNodes<'_> {
+    fn bytes<const N: usize>(&self, place: u32) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        for (pair, entry) in bytes.chunks_exact_mut(2).zip(self.0.get(place as usize..place as usize + N / 2)?) {
+            pair.copy_from_slice(&entry.to_ne_bytes());
+        }
+        Some(bytes)
     }
+}
+
+impl Nodes for TrieNodes<'_> {
+    fn entry(&self, place: u32) -> Option<Entry> {
+        self.0.get(place as usize).copied().map(Entry)
+    }
+    fn word(&self, place: u32) -> Option<u32> {
+        self.bytes(place).map(u32::from_ne_bytes)
+    }
+    fn number(&self, place: u32) -> Option<u64> {
+        self.bytes(place).map(u64::from_ne_bytes)
+    }
+}
+
+/// The two nodes that a skip lies in.
+fn skip_nodes(skip: Skip) -> [Node; 2] {
+    let Skip { mask, value, next, miss, nibbles, reserved } = skip;
+    let mut words = [0u32; 16];
+    let numbers = [mask[0], mask[1], value[0], value[1]].map(u64::to_ne_bytes);
+    for (word, bytes) in words.iter_mut().zip(numbers.as_flattened().as_chunks().0) {
+        *word = u32::from_ne_bytes(*bytes);
+    }
+    words[8..11].copy_from_slice(&[next.0, miss, nibbles]);
+    words[11..].copy_from_slice(&reserved);
+    let mut nodes = [[0; FANOUT]; 2];
+    let entries = words.map(u32::to_ne_bytes);
+    for (entry, bytes) in nodes.as_flattened_mut().iter_mut().zip(entries.as_flattened().as_chunks().0) {
+        *entry = u16::from_ne_bytes(*bytes);
+    }
+    nodes
 }
 
 /// A key as the highest bits of 128.
@@ -34,7 +74,9 @@ type Key = u128;
 impl Trie {
     /// Of segments that start at the given numbers of `bits` bits, the first at 0, and reach to the next one's start. `skipping`: runs of
     /// bits without a branch are skipped, which IPv4's three levels do not need.
-    pub fn build<T: Into<u128>>(segments: Vec<(T, u32)>, bits: u32, skipping: bool) -> Self {
+    ///
+    /// `None`: they are so dense in one place that a look-up would take more steps than the program makes.
+    pub fn build<T: Into<u128>>(segments: Vec<(T, u32)>, bits: u32, skipping: bool) -> Option<Self> {
         // A MAC is a number of 48 bits in 64: a set that reaches the last one ends outside the space.
         let inside = |start: &Key| bits == 128 || start >> bits == 0;
         let segments: Vec<(Key, u32)> = segments
@@ -45,17 +87,14 @@ impl Trie {
             .collect();
         let mut builder = Builder { skipping, ..Builder::default() };
         let mut rest = segments.as_slice();
-        let mut root = vec![Entry::default(); ROOT];
-        for (first, entry) in root.iter_mut().enumerate() {
+        let mut root = vec![Link::default(); ROOT];
+        for (first, link) in root.iter_mut().enumerate() {
             let first = (first as Key) << 112;
             let last = first | (Key::MAX >> 16);
-            *entry = builder.region(take(&mut rest, last), first, 2);
+            *link = builder.link(take(&mut rest, last), first, 4);
         }
-        Self {
-            root: root.into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("sized above")),
-            nodes: builder.nodes.values,
-            skips: builder.skips.values,
-        }
+        let root = root.into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("sized above"));
+        (!builder.too_dense && builder.nodes.len() <= Link::MAX as usize).then_some(Self { root, nodes: builder.nodes })
     }
 }
 
@@ -72,33 +111,113 @@ fn take<'a>(rest: &mut &'a [(Key, u32)], last: Key) -> &'a [(Key, u32)] {
 #[derive(Default)]
 struct Builder {
     skipping: bool,
-    nodes: Interner<Node>,
-    skips: Interner<Skip>,
+    /// Links out of a full block that the region at hand is behind, and whether they ever were too many.
+    far_links: u32,
+    too_dense: bool,
+    nodes: Vec<Node>,
+    /// Where each block begins.
+    blocks: HashMap<Vec<Node>, u32>,
 }
 
+/// Nodes that name each other, each distinct one once; the first is where links lead.
+#[derive(Default)]
+struct Block {
+    values: Vec<Node>,
+    nodes: HashMap<Node, u16>,
+    skips: HashMap<[Node; 2], u16>,
+}
+
+impl Block {
+    fn intern_node(&mut self, node: Node) -> Entry {
+        let Self { values, nodes, skips: _ } = self;
+        Entry::node(*nodes.entry(node).or_insert_with(|| {
+            values.push(node);
+            (values.len() - 1) as u16
+        }))
+    }
+
+    fn intern_skip(&mut self, skip: Skip) -> Entry {
+        let Self { values, nodes: _, skips } = self;
+        Entry::skip(*skips.entry(skip_nodes(skip)).or_insert_with_key(|skip| {
+            values.extend_from_slice(skip);
+            (values.len() - skip.len()) as u16
+        }))
+    }
+}
+
+/// A block that has as many nodes takes no more but those of the regions that it is in the middle of: at each of 28 depths up to 16 links to
+/// other blocks.
+const FULL: usize = Entry::MAX as usize - 28 * 16 * 2;
+
 impl Builder {
-    /// The entry for the keys that share the first `depth` bytes of `first`. The first segment may have begun before it.
-    fn region(&mut self, segments: &[(Key, u32)], first: Key, depth: u32) -> Entry {
+    /// The link for the keys that share the first `depth` nibbles of `first`. The first segment may have begun before it.
+    fn link(&mut self, segments: &[(Key, u32)], first: Key, depth: u32) -> Link {
         if let [(_, class)] = segments {
-            return Entry::class(*class);
+            return Link::class(*class);
+        }
+        let mut block = Block::default();
+        let skip = if self.skipping { self.skip(segments, depth) } else { None };
+        match skip {
+            Some(skip) => {
+                block.values.extend(skip_nodes(skip));
+                Link::skip(self.place(block))
+            }
+            None => {
+                // The first place is its own, whatever nodes come up below it.
+                block.values.push([0; FANOUT]);
+                block.values[0] = self.node(&mut block, segments, first, depth);
+                Link::node(self.place(block))
+            }
+        }
+    }
+
+    /// Index of the block's first node.
+    fn place(&mut self, block: Block) -> u32 {
+        let Block { values: nodes, .. } = block;
+        if let Some(&index) = self.blocks.get(&nodes) {
+            return index;
+        }
+        let index = self.nodes.len() as u32;
+        self.nodes.extend_from_slice(&nodes);
+        self.blocks.insert(nodes, index);
+        index
+    }
+
+    /// The entry for a region within a block, as for [`Self::link`].
+    fn entry(&mut self, block: &mut Block, segments: &[(Key, u32)], first: Key, depth: u32) -> Entry {
+        if let [(_, class)] = segments {
+            return Entry::class(*class as u16);
         }
         if self.skipping
-            && let Some(entry) = self.skip(segments, depth)
+            && let Some(skip) = self.skip(segments, depth)
         {
-            return entry;
+            return block.intern_skip(skip);
         }
-        let mut node = [Entry::default(); FANOUT];
+        if block.values.len() >= FULL {
+            // A skip of nothing leads to a block of its own.
+            self.far_links += 1;
+            self.too_dense |= self.far_links > FAR_LINKS;
+            let next = self.link(segments, first, depth);
+            self.far_links -= 1;
+            return block.intern_skip(Skip { next, ..Skip::default() });
+        }
+        let node = self.node(block, segments, first, depth);
+        block.intern_node(node)
+    }
+
+    fn node(&mut self, block: &mut Block, segments: &[(Key, u32)], first: Key, depth: u32) -> Node {
+        let mut node = [0; FANOUT];
         let mut rest = segments;
         for (slot, entry) in node.iter_mut().enumerate() {
-            let first = first | ((slot as Key) << (120 - depth * 8));
-            let last = first | Key::MAX.unbounded_shr(depth * 8 + 8);
-            *entry = self.region(take(&mut rest, last), first, depth + 1);
+            let first = first | ((slot as Key) << (124 - depth * 4));
+            let last = first | Key::MAX.unbounded_shr(depth * 4 + 4);
+            *entry = self.entry(block, take(&mut rest, last), first, depth + 1).0;
         }
-        Entry::node(self.nodes.intern(node))
+        node
     }
 
     /// A skip, where everything but one block of this region has the same class.
-    fn skip(&mut self, segments: &[(Key, u32)], depth: u32) -> Option<Entry> {
+    fn skip(&mut self, segments: &[(Key, u32)], depth: u32) -> Option<Skip> {
         let [(_, before), inner @ .., (after, after_class)] = segments else { return None };
         if before != after_class || inner.is_empty() {
             return None;
@@ -106,59 +225,29 @@ impl Builder {
         let (low, high) = (inner[0].0, after - 1);
         let common = (low ^ high).leading_zeros();
         let whole_block = inner.len() == 1 && low.trailing_zeros() + common >= 128 && (!high).trailing_zeros() + common >= 128;
-        let bytes = common / 8 - depth;
-        let (bits, next, bytes) = if whole_block {
-            (common, Entry::class(inner[0].1), 0)
-        } else if bytes >= 1 {
-            let bits = (depth + bytes) * 8;
+        let nibbles = common / 4 - depth;
+        let (bits, next, nibbles) = if whole_block {
+            (common, Link::class(inner[0].1), 0)
+        } else if nibbles >= 1 {
+            let bits = (depth + nibbles) * 4;
             let (block, block_end) = (low & high_bits(bits), low | !high_bits(bits));
             // What surrounds the block is not in it where the inner segments fill it to the edge.
             let from = usize::from(low == block);
             let to = segments.len() - usize::from(high == block_end);
-            (bits, self.region(&segments[from..to], block, depth + bytes), bytes)
+            (bits, self.link(&segments[from..to], block, depth + nibbles), nibbles)
         } else {
             return None;
         };
-        let mask = high_bits(bits) << (depth * 8);
-        let value = (low << (depth * 8)) & mask;
+        let mask = high_bits(bits) << (depth * 4);
+        let value = (low << (depth * 4)) & mask;
         let halves = |key: Key| [(key >> 64) as u64, key as u64];
-        let skip = Skip { mask: halves(mask), value: halves(value), next, miss: Entry::class(*before), bytes, reserved: 0 };
-        Some(Entry::skip(self.skips.intern(skip)))
+        Some(Skip { mask: halves(mask), value: halves(value), next, miss: *before, nibbles, reserved: [0; 5] })
     }
 }
 
 /// The highest `bits` bits set.
 fn high_bits(bits: u32) -> Key {
     if bits == 0 { 0 } else { Key::MAX << (128 - bits) }
-}
-
-/// Each distinct value once. The table holds numbers only: a node is a kilobyte.
-struct Interner<T> {
-    values: Vec<T>,
-    numbers: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-}
-
-impl<T> Default for Interner<T> {
-    fn default() -> Self {
-        Self { values: Vec::new(), numbers: HashTable::new(), hasher: DefaultHashBuilder::default() }
-    }
-}
-
-impl<T: Eq + Hash> Interner<T> {
-    fn intern(&mut self, value: T) -> u32 {
-        let Self { values, numbers, hasher } = self;
-        let is_same = |number: &u32| values[*number as usize] == value;
-        match numbers.entry(hasher.hash_one(&value), is_same, |number| hasher.hash_one(&values[*number as usize])) {
-            hash_table::Entry::Occupied(known) => *known.get(),
-            hash_table::Entry::Vacant(place) => {
-                let number = values.len() as u32;
-                place.insert(number);
-                values.push(value);
-                number
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -222,29 +311,28 @@ mod tests {
         #[test]
         fn ipv4_look_ups_find_the_segment(prefixes in prefixes(32)) {
             let segments = paint(&prefixes, 32);
-            let trie = Trie::build(segments.clone(), 32, false);
-            prop_assert!(trie.skips.is_empty());
+            let trie = Trie::build(segments.clone(), 32, false).expect("few");
             for number in probes(&segments, 32) {
-                prop_assert_eq!(lookup_v4(&trie, number as u32), Some(expected(&segments, number)), "{:x}", number);
+                prop_assert_eq!(lookup_v4(&&trie, number as u32), Some(expected(&segments, number)), "{:x}", number);
             }
         }
 
         #[test]
         fn mac_look_ups_find_the_segment(prefixes in prefixes(48)) {
             let segments = paint(&prefixes, 48);
-            let trie = Trie::build(segments.clone(), 48, true);
+            let trie = Trie::build(segments.clone(), 48, true).expect("few");
             for number in probes(&segments, 48) {
-                prop_assert_eq!(lookup::<6>(&trie, [(number as u64) << 16, 0]), Some(expected(&segments, number)), "{:x}", number);
+                prop_assert_eq!(lookup::<48>(&&trie, [(number as u64) << 16, 0]), Some(expected(&segments, number)), "{:x}", number);
             }
         }
 
         #[test]
         fn ipv6_look_ups_find_the_segment(prefixes in prefixes(128)) {
             let segments = paint(&prefixes, 128);
-            let trie = Trie::build(segments.clone(), 128, true);
+            let trie = Trie::build(segments.clone(), 128, true).expect("few");
             for number in probes(&segments, 128) {
                 let key = [(number >> 64) as u64, number as u64];
-                prop_assert_eq!(lookup::<16>(&trie, key), Some(expected(&segments, number)), "{:x}", number);
+                prop_assert_eq!(lookup::<128>(&&trie, key), Some(expected(&segments, number)), "{:x}", number);
             }
         }
     }
@@ -253,9 +341,9 @@ mod tests {
     #[test]
     fn segments_that_fill_a_skipped_block_to_its_edges_stay_alone_in_it() {
         let segments: Vec<(u128, u32)> = vec![(0, 0), (0x6409_8000_0000, 1), (0x6409_8080_0000, 2), (0x6409_8100_0000, 0)];
-        let trie = Trie::build(segments.clone(), 48, true);
+        let trie = Trie::build(segments.clone(), 48, true).expect("few");
         for number in probes(&segments, 48) {
-            assert_eq!(lookup::<6>(&trie, [(number as u64) << 16, 0]), Some(expected(&segments, number)), "{number:x}");
+            assert_eq!(lookup::<48>(&&trie, [(number as u64) << 16, 0]), Some(expected(&segments, number)), "{number:x}");
         }
     }
 
@@ -263,15 +351,30 @@ mod tests {
     #[test]
     fn a_set_may_reach_the_last_mac() {
         let segments: Vec<(u64, u32)> = vec![(0, 0), (0xff00_0000_0000, 1), (1 << 48, 0)];
-        let trie = Trie::build(segments, 48, true);
+        let trie = Trie::build(segments, 48, true).expect("few");
         for (number, class) in [(0u64, 0), (0xfeff_ffff_ffff, 0), (0xff00_0000_0000, 1), (0xffff_ffff_ffff, 1)] {
-            assert_eq!(lookup::<6>(&trie, [number << 16, 0]), Some(class), "{number:x}");
+            assert_eq!(lookup::<48>(&&trie, [number << 16, 0]), Some(class), "{number:x}");
+        }
+    }
+
+    /// More nodes than a block names, all below one link of the root.
+    #[test]
+    fn a_full_block_links_to_others() {
+        let segments: Vec<(u128, u32)> = (0..400_000u128)
+            .map(|number| ((0x2001_0db8 << 96) | number << 77, (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 % 5))
+            .collect();
+        let segments: Vec<(u128, u32)> = std::iter::once((0, 7)).chain(segments).collect();
+        let trie = Trie::build(segments.clone(), 128, true).expect("few");
+        assert!(trie.nodes.len() > Entry::MAX as usize, "{}", trie.nodes.len());
+        for number in probes(&segments, 128) {
+            let key = [(number >> 64) as u64, number as u64];
+            assert_eq!(lookup::<128>(&&trie, key), Some(expected(&segments, number)), "{number:x}");
         }
     }
 
     #[test]
-    fn a_host_route_costs_a_skip_and_no_node() {
-        let trie = Trie::build(vec![(0u128, 0), (0x2001_0db8 << 96 | 1, 1), (0x2001_0db8 << 96 | 2, 0)], 128, true);
-        assert_eq!((trie.nodes.len(), trie.skips.len()), (0, 1));
+    fn a_host_route_costs_one_skip() {
+        let trie = Trie::build(vec![(0u128, 0), (0x2001_0db8 << 96 | 1, 1), (0x2001_0db8 << 96 | 2, 0)], 128, true).expect("few");
+        assert_eq!(trie.nodes.len(), 2);
     }
 }

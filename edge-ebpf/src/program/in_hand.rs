@@ -1,0 +1,35 @@
+//! The packet in hand, for the functions that the verifier checks by themselves: they take numbers only.
+
+use aya_ebpf::{bindings::xdp_md, macros::map, maps::PerCpuArray, programs::XdpContext};
+use edge_ebpf::packet::Packet;
+
+use super::frame::Context;
+
+#[map]
+static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
+
+/// False: there is no such place, which the kernel rules out.
+#[inline(always)]
+pub fn put(packet: &Packet) -> bool {
+    let Some(place) = PACKET.get_ptr_mut(0) else { return false };
+    // SAFETY: a live map value of this CPU, see `count`.
+    unsafe { place.write(*packet) };
+    true
+}
+
+/// What was put there for this very frame.
+#[inline(always)]
+pub fn get<'a>() -> Option<&'a Packet> {
+    let packet = PACKET.get_ptr(0)?;
+    // SAFETY: a live map value of this CPU, written before the functions that read it are called.
+    Some(unsafe { &*packet })
+}
+
+/// Reads a plain packet once more and puts it there: what is rare is not to cost the others the stack. 0: it is not plain.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_plain_in_hand(context: *mut xdp_md) -> u32 {
+    let context = Context::<false>::new(XdpContext::new(context));
+    let packet = Packet::plain_v4(&context.frame()).or_else(|| Packet::plain_v6(&context.frame()));
+    packet.is_some_and(|packet| put(&packet)).into()
+}
