@@ -13,7 +13,7 @@ use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::tables;
 use edge_agent::engine::frame::{Ends, FrameSpec, Transport};
 use edge_agent::policy::model::Action;
-use edge_ebpf::abi::OnUninspectable;
+use edge_ebpf::abi::{Entry, FANOUT, OnUninspectable};
 use edge_ebpf::packet::Mac;
 
 #[derive(Clone, Default)]
@@ -41,8 +41,8 @@ fn a_broken_generation_drops_frames_and_says_so() {
     let whole = run(&compiled, there);
     assert_eq!(whole, (XDP_DROP, vec![]), "a whole generation has nothing to say");
 
-    // The class of that address is not the first one, and only the first has a row now.
-    compiled.remote_rows.truncate(1);
+    // Each entry of the trie leads to the node that it is in, and none to a class.
+    compiled.v4.nodes.fill([Entry::node(0).0; FANOUT]);
     let (action, records) = run(&compiled, there);
     assert_eq!(action, XDP_ABORTED);
     let [(level, text)] = records.as_slice() else { panic!("one record: {records:?}") };
@@ -57,10 +57,11 @@ const XDP_DROP: u32 = 1;
 /// What the program returns for one frame to `destination`, and what it logs.
 fn run(compiled: &edge_agent::policy::compile::Compiled, destination: Ipv4Addr) -> (u32, Vec<(log::Level, String)>) {
     let interfaces = InterfaceHash::new(&[]).expect("no interface, no collision");
-    let constants =
-        Constants { generation: 7, on_uninspectable: [OnUninspectable::Drop as u8; REASONS], clock_source: 0, interfaces: &interfaces };
+    let rules = tables::rule_entries(compiled, &[0]);
+    let on_uninspectable = [OnUninspectable::Drop as u8; REASONS];
+    let constants = Constants { generation: 7, on_uninspectable, clock_source: 0, interfaces: &interfaces, rules: &rules };
     let mut object = Object::create(&constants, compiled, Sharing::Private).expect("the kernel takes the maps");
-    tables::fill(&mut object, compiled, &[0]).expect("filled");
+    tables::fill(&mut object, compiled, &rules).expect("filled");
     object.load_programs().expect("the kernel takes the programs");
     let records = Records::default();
     let mut logger = EbpfLogger::init_with_logger(object.ebpf(), records.clone()).expect("the program has a log");
