@@ -9,6 +9,8 @@ pub mod load;
 pub mod mac;
 pub mod model;
 mod moments;
+pub mod name;
+pub mod name_set;
 mod overlap;
 pub mod problem;
 pub mod rate;
