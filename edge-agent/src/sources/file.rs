@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
+
+use super::packed;
 
 /// A data file is not usable. `way_out` names the package or the key to set.
 #[derive(thiserror::Error, Debug)]
@@ -83,7 +84,7 @@ impl<T> Cached<T> {
     }
 }
 
-/// A file's bytes, unpacked if they are gzip.
+/// A file's bytes, unpacked if they are gzip, zstd or xz.
 ///
 /// # Errors
 /// [`SourceError::Read`] with `what` and `way_out`.
@@ -98,10 +99,7 @@ fn contents(path: &Path) -> io::Result<(Vec<u8>, Provenance)> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let sha256 = hexadecimal(&Sha256::digest(&bytes));
-    // RFC 1952 section 2.3.1
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut plain = Vec::new();
-        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?;
+    if let Some(plain) = packed::unpack(&bytes)? {
         bytes = plain;
     }
     let stamp = Stamp::of(&metadata);

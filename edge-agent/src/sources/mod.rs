@@ -6,6 +6,7 @@ pub mod file;
 pub mod guard;
 pub mod mmdb;
 pub mod oui;
+mod packed;
 pub mod prefix_list;
 pub mod services;
 mod store;
