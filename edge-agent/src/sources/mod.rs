@@ -2,6 +2,7 @@
 
 pub mod by_key;
 pub mod country;
+pub mod domain_list;
 pub mod file;
 pub mod guard;
 pub mod mmdb;
