@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, XdpChoice, keys::AGENT};
 use edge_agent::policy::keys::POLICY;
-use edge_agent::policy::model::{Action, Direction, Mode, RateLimit, RateUnit, Schedule};
+use edge_agent::policy::model::{Action, Direction, Learned, Mode, RateLimit, RateUnit, Schedule};
 use edge_agent::policy::problem::{Problems, Source};
-use edge_agent::policy::schema::{Destination, Expression, Group, Policy, Reference, Rule};
+use edge_agent::policy::schema::{Destination, DomainListFile, Expression, Group, Policy, Reference, Rule};
 use edge_agent::policy::shape::{Object, Shape};
 use edge_agent::policy::yaml::{self, Node};
+use edge_agent::sources::domain_list::Format;
 use edge_ebpf::abi::{OnUninspectable, Reason};
 use edge_ebpf::engine::Side;
 use jiff::civil::date;
 
 const AGENT_FILE: &str = "tests/data/complete/agent.yaml";
 const POLICY_FILE: &str = "tests/data/complete/policy.yaml";
+const NAMES_FILE: &str = "tests/data/complete/names.yaml";
 
 fn read(path: &str) -> Node {
     let source = Arc::new(Source { path: path.into(), text: std::fs::read_to_string(path).unwrap() });
@@ -68,12 +70,13 @@ fn descend(shape: &'static Shape, values: &[&Node], seen: &mut Vec<&'static str>
 
 #[test]
 fn the_complete_examples_have_every_key() {
-    for (object, file) in [(&AGENT, AGENT_FILE), (&POLICY, POLICY_FILE)] {
+    for (object, files) in [(&AGENT, &[AGENT_FILE][..]), (&POLICY, &[POLICY_FILE, NAMES_FILE])] {
         let mut missing = Vec::new();
-        unused(object, &[&read(file)], &mut Vec::new(), &mut missing);
+        let nodes: Vec<Node> = files.iter().map(|file| read(file)).collect();
+        unused(object, &nodes.iter().collect::<Vec<_>>(), &mut Vec::new(), &mut missing);
         // One kind of country files excludes the other.
         missing.retain(|key| key != "countries.mmdb");
-        assert!(missing.is_empty(), "{file} lacks {missing:?}");
+        assert!(missing.is_empty(), "{files:?} lack {missing:?}");
     }
 }
 
@@ -153,7 +156,10 @@ fn every_key_of_a_policy_is_decoded() {
     let [Expression::Mac(macs), Expression::Not(_)] = both.as_slice() else { panic!("{both:?}") };
     assert_eq!((name.value.as_str(), vendors[0].value.as_str()), ("phones", "Xiaomi"));
     assert_eq!(macs[0].range(), (0x0200_0000_0000, 0x0200_ffff_ffff));
-    let [Destination { name, prefixes, prefix_lists, countries, asns }] = destinations.as_slice() else { panic!("{destinations:?}") };
+    let [Destination { name, prefixes, prefix_lists, countries, asns, domains, domain_lists, learned }] = destinations.as_slice() else {
+        panic!("{destinations:?}")
+    };
+    assert!(domains.is_empty() && domain_lists.is_empty() && *learned == Learned::Enforce, "those are in the other file");
     assert_eq!((name.value.as_str(), prefixes.len(), countries[0].value.as_str()), ("servers", 1, "CN"));
     assert_eq!(asns.iter().map(|asn| asn.value).collect::<Vec<_>>(), [4134, 13_335]);
     assert_eq!(prefix_lists[0].value, PathBuf::from("tests/data/complete/../lists/good.txt"));
@@ -172,6 +178,14 @@ fn every_key_of_a_policy_is_decoded() {
         Action::RateLimit(RateLimit { unit: RateUnit::Bytes, per_second: 64_000, burst: 64_000 }),
         "one second's worth"
     );
+    let names = Policy::decode(&read(NAMES_FILE), &mut problems).unwrap();
+    assert!(problems.is_empty(), "{problems}");
+    let [cloud, telemetry] = names.destinations.as_slice() else { panic!("{:?}", names.destinations) };
+    assert_eq!(cloud.domains.iter().map(|domain| domain.value.to_string()).collect::<Vec<_>>(), ["xiaomi.com", "*.miui.com", "=a.example"]);
+    let file = |path: &str, format| DomainListFile { path: Path::new("tests/data/complete").join(path), format };
+    let lists: Vec<_> = cloud.domain_lists.iter().map(|list| list.value.clone()).collect();
+    assert_eq!(lists, [file("../lists/names.txt", None), file("../lists/zone.rpz", Some(Format::Rpz))]);
+    assert_eq!((cloud.learned, telemetry.learned), (Learned::Monitor, Learned::Off));
     let [test, inbound] = tests.as_slice() else { panic!("{tests:?}") };
     assert_eq!((test.side, test.at), (Side::Inside, None));
     assert_eq!((inbound.side, inbound.source), (Side::Outside, Some("192.0.2.1".parse().unwrap())));

@@ -12,8 +12,8 @@ use edge_agent::config::{AlwaysAllow, SourceFiles};
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::load::{load, today};
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
-    RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Domains, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo,
+    Ranges, RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
 };
 use edge_agent::policy::resolve::resolve;
 use edge_agent::sources::Sources;
@@ -189,6 +189,7 @@ fn push_rule(set: &mut Resolved, from: Vec<DeviceSelector>, to: Ipv4Addr) {
         policy: PolicyId(0),
         name: format!("to-{number}"),
         sets: vec![Arc::new(AddressSet { v4, v6: Ranges::default() })],
+        domains: Domains::default(),
     });
     set.rules.push(Rule {
         policy: PolicyId(0),

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo,
-    PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal, SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Domains, Expr, Family, Group, GroupId, Mode, PolicyId,
+    PolicyInfo, PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal,
+    SignalId,
 };
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Reason};
 use fastrand::Rng;
@@ -48,6 +49,7 @@ pub fn random(rng: &mut Rng) -> Case {
             policy: policy(rng),
             name: format!("destination-{index}"),
             sets: (0..rng.usize(1..4)).map(|_| Arc::clone(&sets[rng.usize(..sets.len())])).collect(),
+            domains: Domains::default(),
         })
         .collect();
     let schedules: Vec<Schedule> = if timed { (0..rng.usize(..4)).map(|_| schedule(rng)).collect() } else { Vec::new() };

@@ -1,8 +1,8 @@
 //! From files to tables: load, resolve, compile, in one go, with what must be watched and told of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::status::{PolicyStatus, SourceStatus, Stage};
@@ -51,25 +51,28 @@ pub fn build(
 ) -> (Watched, Result<Built, BuildError>) {
     let mut loaded = load(std::slice::from_ref(&config.policies), today());
     loaded.check_interfaces(&config.interfaces);
-    let lists = loaded.policies().iter().flat_map(|policy| &policy.destinations).flat_map(|destination| &destination.prefix_lists);
-    let files = config.sources.paths().chain(lists.map(|list| list.value.as_path())).chain([config_file]);
+    let destinations = || loaded.policies().iter().flat_map(|policy| &policy.destinations);
+    let prefix_lists = destinations().flat_map(|destination| &destination.prefix_lists).map(|list| list.value.as_path());
+    let domain_lists: HashSet<PathBuf> =
+        destinations().flat_map(|destination| &destination.domain_lists).map(|list| list.value.path.clone()).collect();
+    let files = config.sources.paths().chain(prefix_lists).chain(domain_lists.iter().map(PathBuf::as_path)).chain([config_file]);
     let watched = Watched { folders: [config.policies.clone()].into(), files: files.map(Path::to_owned).collect() };
 
     let stage = if loaded.problems().errors() > 0 { Stage::Load } else { Stage::Resolve };
     let result = resolve(loaded, &config.always_allow, own_addresses, sources)
         .map_err(|problems| BuildError { stage, problems: problems.to_string() })
-        .and_then(|resolution| finish(config, resolution));
+        .and_then(|resolution| finish(config, &domain_lists, resolution));
     (watched, result)
 }
 
-fn finish(config: &AgentConfig, resolution: Resolution) -> Result<Built, BuildError> {
+fn finish(config: &AgentConfig, domain_lists: &HashSet<PathBuf>, resolution: Resolution) -> Result<Built, BuildError> {
     let Resolution { resolved, tests: _, reviews, warnings, sources } = resolution;
     let compiled =
         compile(&resolved, Timestamp::now()).map_err(|error| BuildError { stage: Stage::Compile, problems: error.to_string() })?;
     let told = Told {
         policies: compiled.policies.iter().filter(|policy| !policy.built_in).map(|policy| policy_status(policy, &reviews)).collect(),
         warnings: warnings.iter().filter(|problem| problem.severity == Severity::Warning).map(ToString::to_string).collect(),
-        sources: sources.into_iter().map(|source| source_status(config, source)).collect(),
+        sources: sources.into_iter().map(|source| source_status(config, domain_lists, source)).collect(),
     };
     Ok(Built { compiled, told })
 }
@@ -91,15 +94,16 @@ fn policy_status(policy: &PolicyInfo, reviews: &HashMap<String, i64>) -> PolicyS
     }
 }
 
-fn source_status(config: &AgentConfig, source: Provenance) -> SourceStatus {
+fn source_status(config: &AgentConfig, domain_lists: &HashSet<PathBuf>, source: Provenance) -> SourceStatus {
     let SourceFiles { vendors, countries_v4, countries_v6, countries_mmdb, asns, services } = &config.sources;
     let Provenance { path, entries, modified, sha256, shrunk_to, .. } = source;
-    // Addresses change hands; the assignments of vendors and services are only added to.
+    // Addresses and names change hands; the assignments of vendors and services are only added to.
     let (name, ages) = match &path {
         path if vendors.contains(path) => ("vendors", false),
         path if path == countries_v4 || path == countries_v6 || Some(path) == countries_mmdb.as_ref() => ("countries", true),
         path if Some(path) == asns.as_ref() => ("asns", true),
         path if path == services => ("services", false),
+        path if domain_lists.contains(path) => ("domain_list", true),
         _ => ("prefix_list", true),
     };
     let modified = moment(modified);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::load::ALWAYS_ALLOW;
 use super::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo,
-    PortProtocol, Ranges, RemoteSelector, Rule, ServiceMatch, Signal, SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Domains, Expr, Family, Group, GroupId, Mode, PolicyId,
+    PolicyInfo, PortProtocol, Ranges, RemoteSelector, Rule, ServiceMatch, Signal, SignalId,
 };
 use super::problem::Place;
 use super::resolve::Resolver;
@@ -78,7 +78,12 @@ impl Resolver<'_> {
             Allow::Destination(set, only) => {
                 services = only;
                 to = RemoteSelector::Destination(DestinationId(self.resolved.destinations.len() as u32));
-                self.resolved.destinations.push(Destination { policy, name: id.to_owned(), sets: vec![Arc::new(set)] });
+                self.resolved.destinations.push(Destination {
+                    policy,
+                    name: id.to_owned(),
+                    sets: vec![Arc::new(set)],
+                    domains: Domains::default(),
+                });
             }
             Allow::Device(signal) => {
                 from = DeviceSelector::Group(GroupId(self.resolved.groups.len() as u32));

@@ -83,16 +83,32 @@ static DESTINATION: Object = Object {
     name: "destination",
     keys: &[
         Key::optional("prefixes", &Shape::List(0, &PREFIX), "CIDR prefixes, addresses, or ranges `first-last`"),
-        Key::optional("prefix_lists", &Shape::List(0, &FILE), "text files of the same, one a line, plain or gzip"),
+        Key::optional("prefix_lists", &Shape::List(0, &FILE), "text files of the same, one a line, packed by gzip, zstd, xz, or not"),
         Key::optional("countries", &Shape::List(0, &COUNTRY), "ISO 3166 codes of two letters"),
         Key::optional(
             "asns",
             &Shape::List(0, &ASN),
             "numbers of autonomous systems, with or without `AS`; needs `sources.asns` in agent.yaml",
         ),
+        Key::optional(
+            "domains",
+            &Shape::List(0, &DOMAIN),
+            "names: `example.com` is the name and everything below it, `=example.com` only the name, `*.example.com` only what is below it",
+        ),
+        Key::optional(
+            "domain_lists",
+            &Shape::List(0, &DOMAIN_LIST),
+            "files of names: hosts, plain, RPZ or adblock, told by the file unless `hosts:`, `plain:`, `rpz:` or `adblock:` stands before \
+             its path; packed by gzip, zstd, xz, or not",
+        ),
+        Key::optional(
+            "learned",
+            &Shape::Word(&["off", "monitor", "enforce"]),
+            "what an address is worth that an answer gave for one of the names; monitor: it is only counted and reported; enforce if absent",
+        ),
     ],
     choice: false,
-    later: &["domains", "domain_lists"],
+    later: &[],
 };
 
 static RULE: Object = Object {
@@ -202,6 +218,8 @@ static VENDOR: Shape = text("a vendor's name", "", "Xiaomi");
 pub static MAC: Shape = text("a MAC prefix", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){0,5}(/[0-9]{1,2})?$", "64:09:80:00:00:00/24");
 pub static PREFIX: Shape = text("a prefix", "", "42.62.48.0/24");
 static FILE: Shape = text("a file", "", "lists/servers.txt");
+static DOMAIN: Shape = text("a domain name", "", "example.com");
+static DOMAIN_LIST: Shape = text("a file", "", "lists/names.txt");
 static COUNTRY: Shape = text("a country's code", "^[A-Z]{2}$", "CN");
 static ASN: Shape = Shape::IntegerOr(1, u32::MAX as i64, &ASN_TEXT);
 static ASN_TEXT: Shape = text("an AS number", "^(AS|as)?[0-9]{1,10}$", "AS4134");

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use super::name_set::NameSet;
+
 /// Index newtypes, so that a group is never taken for a destination.
 macro_rules! index {
     ($(#[$doc:meta] $name:ident),* $(,)?) => {$(
@@ -106,6 +108,27 @@ pub struct Destination {
     pub name: String,
     /// The union of these; shared, since many policies name the same country.
     pub sets: Vec<Arc<AddressSet>>,
+    pub domains: Domains,
+}
+
+/// What a destination names by domain.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Domains {
+    /// The union of these; shared, since many policies use the same list.
+    pub sets: Vec<Arc<NameSet>>,
+    pub learned: Learned,
+}
+
+/// What an address is worth that an answer gave for one of the names: other names may share it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Learned {
+    /// Nothing: only packets that carry the name match.
+    Off,
+    /// Matches by it are counted and reported, and do not decide.
+    Monitor,
+    /// As much as the name.
+    #[default]
+    Enforce,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]

@@ -44,6 +44,10 @@ impl NameSet {
         NameRef::of_canonical(self.text.get(start..start + usize::from(length)).unwrap_or_default())
     }
 
+    pub fn first(&self) -> Option<NamePattern> {
+        self.get(0).map(|(name, scope)| NamePattern { name: name.to_name(), scope })
+    }
+
     /// The scope of the pattern with this very name.
     fn scope_of(&self, name: NameRef<'_>) -> Option<NameScope> {
         let place = self.patterns.binary_search_by(|stored| self.name(stored).cmp(&name)).ok()?;
@@ -65,20 +69,24 @@ impl NameSet {
         inner.iter().all(|(name, scope)| (!scope.has_itself() || self.holds(name)) && (!scope.has_below() || self.holds_all_below(name)))
     }
 
-    /// A pattern that both sets cover wholly; `None` if no name is in both.
+    /// A pattern that both sets cover wholly; `None` if no name is in both. The time is that of the smaller set.
     pub fn common(&self, other: &Self) -> Option<NamePattern> {
-        let within = |inner: &Self, outer: &Self| {
-            inner.iter().find_map(|(name, scope)| {
-                let pattern = |scope| Some(NamePattern { name: name.to_name(), scope });
-                match (scope.has_itself() && outer.holds(name), scope.has_below() && outer.holds_all_below(name)) {
-                    (true, true) => pattern(NameScope::Both),
-                    (true, false) => pattern(NameScope::Exact),
-                    (false, true) => pattern(NameScope::Below),
-                    (false, false) => None,
-                }
-            })
-        };
-        within(self, other).or_else(|| within(other, self))
+        let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
+        few.iter().find_map(|(name, scope)| {
+            let pattern = |name: NameRef<'_>, scope| Some(NamePattern { name: name.to_name(), scope });
+            match (scope.has_itself() && many.holds(name), scope.has_below() && many.holds_all_below(name)) {
+                (true, true) => pattern(name, NameScope::Both),
+                (true, false) => pattern(name, NameScope::Exact),
+                (false, true) => pattern(name, NameScope::Below),
+                (false, false) if scope.has_below() => many.first_below(name).and_then(|(name, scope)| pattern(name, scope)),
+                (false, false) => None,
+            }
+        })
+    }
+
+    fn first_below(&self, name: NameRef<'_>) -> Option<(NameRef<'_>, NameScope)> {
+        let place = self.patterns.partition_point(|stored| self.name(stored) <= name);
+        self.get(place).filter(|(first, _)| first.is_below(name))
     }
 }
 

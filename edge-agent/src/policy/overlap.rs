@@ -6,14 +6,18 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use edge_ebpf::abi::service;
 
 use super::compile::service_slots;
-use super::model::{Action, AddressSet, DeviceSelector, Expr, Number, Ranges, RemoteSelector, Resolved, Rule, Signal};
+use super::model::{Action, AddressSet, DeviceSelector, Domains, Expr, Number, Ranges, RemoteSelector, Resolved, Rule, Signal};
 use super::moments::Moments;
+use super::name::NamePattern;
+use super::name_set::NameSet;
 use super::problem::{Place, Problems};
 use super::sets::{LAST_MAC, covers, first_common, intersection, other_macs};
 
@@ -120,7 +124,7 @@ fn name(resolved: &Resolved, rule: &Rule) -> String {
 /// The three sets of each rule. Equal selectors share one set, and each pair of sets is compared once.
 struct Boxes {
     devices: Dimension<Ranges<u64>>,
-    remotes: Dimension<AddressSet>,
+    remotes: Dimension<Remotes>,
     services: Dimension<Ranges<u32>>,
     moments: Moments,
 }
@@ -140,21 +144,27 @@ impl Boxes {
         };
         let remote_set = |to: &Vec<RemoteSelector>| {
             let (mut v4, mut v6) = (Vec::new(), Vec::new());
+            let (mut any, mut names) = (false, Vec::new());
             for selector in to {
                 match selector {
                     RemoteSelector::Any => {
+                        any = true;
                         v4.push((0, u32::MAX));
                         v6.push((0, u128::MAX));
                     }
                     RemoteSelector::Destination(destination) => {
-                        for set in &destinations[destination.index()].sets {
+                        let super::model::Destination { policy: _, name: _, sets, domains } = &destinations[destination.index()];
+                        for set in sets {
                             v4.extend(set.v4.iter().copied());
                             v6.extend(set.v6.iter().copied());
                         }
+                        // What an address that was learned is worth changes nothing of what the names are.
+                        let Domains { sets, learned: _ } = domains;
+                        names.extend(sets.iter().filter(|set| !set.is_empty()).cloned());
                     }
                 }
             }
-            AddressSet { v4: Ranges::new(v4), v6: Ranges::new(v6) }
+            Remotes { any, addresses: AddressSet { v4: Ranges::new(v4), v6: Ranges::new(v6) }, names }
         };
         Self {
             devices: Dimension::new(rules.iter().map(|rule| &rule.from), device_set),
@@ -171,7 +181,7 @@ impl Boxes {
         let Self { devices, remotes, services, moments: _ } = self;
         if devices.of(rule).is_empty() {
             Some("devices")
-        } else if *remotes.of(rule) == AddressSet::default() {
+        } else if remotes.of(rule).is_empty() {
             Some("destinations")
         } else {
             services.of(rule).is_empty().then_some("services")
@@ -211,7 +221,7 @@ struct Dimension<S: Set> {
     compared: HashMap<(usize, usize), Comparison<S::Member>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Comparison<Member> {
     /// The first set holds all of the second.
     covers: bool,
@@ -245,12 +255,12 @@ impl<S: Set> Dimension<S> {
         if sets[a].is_apart_from(&sets[b]) {
             return Comparison { covers: false, common: None };
         }
-        *compared.entry((a, b)).or_insert_with(|| Comparison { covers: sets[a].covers(&sets[b]), common: sets[a].common(&sets[b]) })
+        compared.entry((a, b)).or_insert_with(|| Comparison { covers: sets[a].covers(&sets[b]), common: sets[a].common(&sets[b]) }).clone()
     }
 }
 
 trait Set {
-    type Member: Copy;
+    type Member: Clone;
     /// Quick, and true only if the sets have nothing in common.
     fn is_apart_from(&self, other: &Self) -> bool;
     fn covers(&self, inner: &Self) -> bool;
@@ -284,6 +294,71 @@ impl Set for AddressSet {
         let v4 = || first_common(&self.v4, &other.v4).map(|address| Ipv4Addr::from_bits(address).into());
         let v6 = || first_common(&self.v6, &other.v6).map(|address| Ipv6Addr::from_bits(address).into());
         v4().or_else(v6)
+    }
+}
+
+/// Where the packets of a rule go. Which addresses a name has is not known here, so a name and an address have nothing in common.
+struct Remotes {
+    /// Wherever they go, under whatever name.
+    any: bool,
+    addresses: AddressSet,
+    /// None of them empty.
+    names: Vec<Arc<NameSet>>,
+}
+
+/// Names that one list is looked up in another by; more would take longer than the warning is worth.
+const MANY: usize = 20_000;
+
+impl Remotes {
+    fn is_empty(&self) -> bool {
+        let Self { any: _, addresses, names } = self;
+        *addresses == AddressSet::default() && names.is_empty()
+    }
+}
+
+impl Set for Remotes {
+    type Member = Remote;
+    fn is_apart_from(&self, other: &Self) -> bool {
+        let names_meet = |one: &Self, another: &Self| !one.names.is_empty() && (another.any || !another.names.is_empty());
+        self.addresses.is_apart_from(&other.addresses) && !names_meet(self, other) && !names_meet(other, self)
+    }
+    fn covers(&self, inner: &Self) -> bool {
+        let holds = |set: &Arc<NameSet>| {
+            self.names.iter().any(|own| Arc::ptr_eq(own, set)) || (set.len() <= MANY && self.names.iter().any(|own| own.covers(set)))
+        };
+        self.any || (!inner.any && self.addresses.covers(&inner.addresses) && inner.names.iter().all(holds))
+    }
+    fn common(&self, other: &Self) -> Option<Remote> {
+        if let Some(address) = self.addresses.common(&other.addresses) {
+            return Some(Remote::Address(address));
+        }
+        let first = |names: &[Arc<NameSet>]| names.iter().find_map(|set| set.first());
+        let name = if self.any {
+            first(&other.names)
+        } else if other.any {
+            first(&self.names)
+        } else {
+            let pairs = self.names.iter().flat_map(|own| other.names.iter().map(move |set| (own, set)));
+            let mut compared = pairs.filter(|(own, set)| own.len().min(set.len()) <= MANY || Arc::ptr_eq(own, set));
+            compared.find_map(|(own, set)| own.common(set))
+        };
+        name.map(Remote::Name)
+    }
+}
+
+/// One place that two rules share.
+#[derive(Clone)]
+enum Remote {
+    Address(IpAddr),
+    Name(NamePattern),
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(out, "{address}"),
+            Self::Name(name) => write!(out, "{name}"),
+        }
     }
 }
 

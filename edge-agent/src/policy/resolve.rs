@@ -1,4 +1,6 @@
-//! Names become facts: vendors ranges of MACs, countries and lists sets of addresses, service names ports.
+//! Names become facts: vendors ranges of MACs, countries and lists sets of addresses or names, service names ports.
+
+mod names;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -14,9 +16,10 @@ use super::model::{
     Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
     RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal, SignalId,
 };
+use super::name_set::NameSet;
 use super::overlap;
 use super::problem::{Place, Problems, nearest, suggest};
-use super::schema::{self, Expression, Placed, Policy};
+use super::schema::{self, DomainListFile, Expression, Placed, Policy};
 use super::service::Service;
 use super::summary::Summary;
 use crate::config::AlwaysAllow;
@@ -61,6 +64,17 @@ impl ResolvedTest {
 /// # Errors
 /// All problems of the policies, those of loading included, if one of them is an error.
 pub fn resolve(
+    mut loaded: Loaded,
+    always_allow: &AlwaysAllow,
+    own_addresses: &[IpAddr],
+    sources: &mut Sources,
+) -> Result<Resolution, Problems> {
+    // This line goes when the kernel program matches names; nothing below it knows of the refusal.
+    names::refuse(&mut loaded);
+    resolve_all(loaded, always_allow, own_addresses, sources)
+}
+
+fn resolve_all(
     loaded: Loaded,
     always_allow: &AlwaysAllow,
     own_addresses: &[IpAddr],
@@ -76,6 +90,7 @@ pub fn resolve(
         signals: HashMap::new(),
         vendors: HashMap::new(),
         lists: HashMap::new(),
+        domain_lists: HashMap::new(),
         unusable: BTreeSet::new(),
     };
     resolver.always_allow(always_allow, own_addresses);
@@ -121,6 +136,7 @@ pub(super) struct Resolver<'a> {
     signals: HashMap<Signal, SignalId>,
     vendors: HashMap<String, SignalId>,
     lists: HashMap<PathBuf, Arc<AddressSet>>,
+    domain_lists: HashMap<DomainListFile, Arc<NameSet>>,
     /// Sources that could not be read, and have been reported.
     unusable: BTreeSet<String>,
 }
@@ -147,8 +163,8 @@ impl Resolver<'_> {
         let mut destination_ids: HashMap<&str, DestinationId> = HashMap::new();
         for destination in destinations {
             destination_ids.insert(&destination.name.value, DestinationId(self.resolved.destinations.len() as u32));
-            let sets = self.destination(destination);
-            self.resolved.destinations.push(Destination { policy: id, name: destination.name.value.clone(), sets });
+            let (sets, domains) = (self.destination(destination), self.domains(destination));
+            self.resolved.destinations.push(Destination { policy: id, name: destination.name.value.clone(), sets, domains });
         }
         for rule in rules {
             let schema::Rule { id: rule_id, from, to, services, direction, when, action } = rule;
@@ -244,7 +260,7 @@ impl Resolver<'_> {
     }
 
     fn destination(&mut self, destination: &schema::Destination) -> Vec<Arc<AddressSet>> {
-        let schema::Destination { name: _, prefixes, prefix_lists, countries, asns } = destination;
+        let schema::Destination { name: _, prefixes, prefix_lists, countries, asns, domains: _, domain_lists: _, learned: _ } = destination;
         let mut sets = Vec::new();
         if !prefixes.is_empty() {
             sets.push(Arc::new(prefixes.iter().copied().collect()));

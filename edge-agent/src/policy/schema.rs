@@ -3,7 +3,7 @@
 //! [`Shape::check`](super::shape::Shape::check) has reported whatever has the wrong shape before a value is taken here, so that the
 //! decoder leaves such values out silently and reports only what its own parsers refuse.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use jiff::civil::Date;
@@ -12,13 +12,15 @@ use super::address::AddressRange;
 use super::expectation::{PolicyTest, decode_test};
 use super::keys::POLICY;
 use super::mac::MacPrefix;
-use super::model::{Action, Direction, Mode, Schedule};
+use super::model::{Action, Direction, Learned, Mode, Schedule};
+use super::name::NamePattern;
 use super::problem::{Fault, Place, Problems};
 use super::rate::decode_rate;
 use super::service::Service;
 use super::shape::Shape;
 use super::when::decode_when;
 use super::yaml::{Entry, Node};
+use crate::sources::domain_list::Format;
 
 /// A value and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +81,18 @@ pub struct Destination {
     pub countries: Vec<Placed<String>>,
     /// Numbers of autonomous systems.
     pub asns: Vec<Placed<u32>>,
+    pub domains: Vec<Placed<NamePattern>>,
+    pub domain_lists: Vec<Placed<DomainListFile>>,
+    pub learned: Learned,
+}
+
+/// A file of names.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct DomainListFile {
+    /// Relative to the policy's folder, unless absolute.
+    pub path: PathBuf,
+    /// `None`: told by the file.
+    pub format: Option<Format>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -211,13 +225,10 @@ fn expression(node: &Node, problems: &mut Problems) -> Option<Expression> {
 fn destination(entry: &Entry, problems: &mut Problems) -> Destination {
     let node = &entry.value;
     let name = own_name(entry, &["any"], problems);
-    let named =
-        ["prefixes", "prefix_lists", "countries", "asns"].iter().any(|key| node.get(key).is_some_and(|list| !list.items().is_empty()));
-    // A key that only later versions know is a problem of its own.
-    if !named && node.entries().iter().all(|entry| entry.value.items().is_empty()) {
+    if node.entries().iter().all(|entry| entry.value.items().is_empty()) {
         problems
             .error(&name.place, format!("the destination `{}` is empty", name.value))
-            .hint("name at least one of prefixes, prefix lists, countries or ASNs, or remove it");
+            .hint("name at least one of prefixes, prefix lists, countries, ASNs, domains or domain lists, or remove it");
     }
     let folder = entry.place.path().parent().map(PathBuf::from).unwrap_or_default();
     Destination {
@@ -229,6 +240,35 @@ fn destination(entry: &Entry, problems: &mut Problems) -> Destination {
             .collect(),
         countries: texts(list(node.get("countries"))),
         asns: list(node.get("asns")).filter_map(|node| asn(node, problems)).collect(),
+        domains: list(node.get("domains")).filter_map(|node| parsed(node, problems)).collect(),
+        domain_lists: texts(list(node.get("domain_lists")))
+            .into_iter()
+            .map(|Placed { place, value }| Placed { place, value: domain_list(&folder, &value) })
+            .collect(),
+        learned: learned(entry, problems),
+    }
+}
+
+/// `hosts:lists/x.txt`, or the path alone.
+fn domain_list(folder: &Path, text: &str) -> DomainListFile {
+    let given = text.split_once(':').and_then(|(format, path)| Some((format.parse().ok()?, path)));
+    match given {
+        Some((format, path)) => DomainListFile { path: folder.join(path.trim_start()), format: Some(format) },
+        None => DomainListFile { path: folder.join(text), format: None },
+    }
+}
+
+fn learned(entry: &Entry, problems: &mut Problems) -> Learned {
+    let Some(node) = entry.value.get("learned") else { return Learned::default() };
+    if ["domains", "domain_lists"].iter().all(|key| entry.value.get(key).is_none()) {
+        problems
+            .error(&node.place, format!("the destination `{}` has no names, so nothing is learned for it", entry.key))
+            .hint("remove the key, or name some in `domains` or `domain_lists`");
+    }
+    match node.text() {
+        Some("off") => Learned::Off,
+        Some("monitor") => Learned::Monitor,
+        _ => Learned::Enforce,
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Summary {
     pub ipv6_prefixes: u64,
     /// Fewest prefixes that make all distinct sets of MACs.
     pub mac_prefixes: u64,
+    /// Patterns of names in all distinct sets.
+    pub names: usize,
 }
 
 impl Summary {
@@ -32,6 +34,9 @@ impl Summary {
             ipv4_prefixes += prefixes(&set.v4);
             ipv6_prefixes += prefixes(&set.v6);
         }
+        let mut seen = HashSet::new();
+        let sets = destinations.iter().filter(|destination| own(destination.policy)).flat_map(|destination| &destination.domains.sets);
+        let names = sets.filter(|set| seen.insert(Arc::as_ptr(set))).map(|set| set.len()).sum();
         let mut named = HashSet::new();
         groups.iter().filter(|group| own(group.policy)).for_each(|group| collect_signals(&group.when, &mut named));
         let macs = signals.iter().enumerate().filter(|(index, _)| named.contains(index)).map(|(_, signal)| signal);
@@ -42,15 +47,16 @@ impl Summary {
             ipv4_prefixes,
             ipv6_prefixes,
             mac_prefixes,
+            names,
         }
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policies, rules, ipv4_prefixes, ipv6_prefixes, mac_prefixes } = self;
+        let Self { policies, rules, ipv4_prefixes, ipv6_prefixes, mac_prefixes, names } = self;
         write!(out, "policies: {policies}, rules: {rules}, IPv4 prefixes: {ipv4_prefixes}, ")?;
-        write!(out, "IPv6 prefixes: {ipv6_prefixes}, MAC prefixes: {mac_prefixes}")
+        write!(out, "IPv6 prefixes: {ipv6_prefixes}, MAC prefixes: {mac_prefixes}, names: {names}")
     }
 }
 

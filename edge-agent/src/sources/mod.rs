@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use country::Countries;
+use domain_list::{DomainList, Format};
 use file::{Cached, Provenance, SourceError};
 use guard::{Guard, Shrink};
 use mmdb::Asns;
@@ -36,6 +37,7 @@ pub struct Sources {
     asns: Option<Cached<Asns>>,
     services: Option<Cached<ServiceNames>>,
     lists: HashMap<PathBuf, Cached<Arc<AddressSet>>>,
+    domain_lists: HashMap<(PathBuf, Option<Format>), Cached<Arc<DomainList>>>,
 }
 
 impl Sources {
@@ -46,7 +48,16 @@ impl Sources {
 
     /// The same, but a file that lost too much since it was last used is not taken.
     pub fn guarded(files: SourceFiles, guard: Guard) -> Self {
-        Self { files, guard, registry: Vec::new(), countries: None, asns: None, services: None, lists: HashMap::new() }
+        Self {
+            files,
+            guard,
+            registry: Vec::new(),
+            countries: None,
+            asns: None,
+            services: None,
+            lists: HashMap::new(),
+            domain_lists: HashMap::new(),
+        }
     }
 
     /// What holds from the next file on that is read.
@@ -65,7 +76,7 @@ impl Sources {
 
     /// Forgets the files that have changed since they were read, and those whose content was not taken.
     pub fn refresh(&mut self) {
-        let Self { files: _, guard: _, registry, countries, asns, services, lists } = self;
+        let Self { files: _, guard: _, registry, countries, asns, services, lists, domain_lists } = self;
         if !registry.iter().all(Cached::is_current) {
             registry.clear();
         }
@@ -73,6 +84,7 @@ impl Sources {
         asns.take_if(|cached| !cached.is_current());
         services.take_if(|cached| !cached.is_current());
         lists.retain(|_, cached| cached.is_current());
+        domain_lists.retain(|_, cached| cached.is_current());
     }
 
     /// The IEEE registry, one part for each file.
@@ -135,9 +147,26 @@ impl Sources {
         Ok(set)
     }
 
+    /// The names of a domain list, and what of it was left out. Without a format the file tells it.
+    pub fn domain_list(&mut self, path: &Path, format: Option<Format>) -> Result<Arc<DomainList>, SourceError> {
+        let key = (path.to_owned(), format);
+        if let Some(cached) = self.domain_lists.get(&key) {
+            return Ok(cached.value.clone());
+        }
+        let cached = self.guard.read(|at| domain_list::read(at.of(path), format))?;
+        Ok(self.domain_lists.entry(key).or_insert(cached).value.clone())
+    }
+
+    /// The domain lists that were read, by path.
+    pub fn domain_lists(&self) -> Vec<(&Path, &DomainList)> {
+        let mut all: Vec<_> = self.domain_lists.iter().map(|((path, _), cached)| (path.as_path(), cached.value.as_ref())).collect();
+        all.sort_by_key(|(path, list)| (*path, list.format.name()));
+        all
+    }
+
     /// What was read, and of when it is.
     pub fn provenance(&self) -> Vec<Provenance> {
-        let Self { files: _, guard: _, registry, countries, asns, services, lists } = self;
+        let Self { files: _, guard: _, registry, countries, asns, services, lists, domain_lists } = self;
         let mut all: Vec<Provenance> = Vec::new();
         all.extend(registry.iter().flat_map(|cached| cached.files.iter().cloned()));
         all.extend(countries.iter().flat_map(|cached| cached.files.iter().cloned()));
@@ -145,6 +174,7 @@ impl Sources {
         all.extend(services.iter().flat_map(|cached| cached.files.iter().cloned()));
         let first_list = all.len();
         all.extend(lists.values().flat_map(|cached| cached.files.iter().cloned()));
+        all.extend(domain_lists.values().flat_map(|cached| cached.files.iter().cloned()));
         all[first_list..].sort_by(|a, b| a.path.cmp(&b.path));
         all
     }

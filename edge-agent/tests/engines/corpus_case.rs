@@ -9,9 +9,9 @@ use std::sync::Arc;
 use edge_agent::engine::Outcome;
 use edge_agent::engine::frame::{Ends, FragmentSpec, FrameSpec, TcpFlags, Transport};
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo,
-    PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, RuleId, Schedule, ScheduleId, ServiceMatch, Signal,
-    SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Domains, Expr, Family, Group, GroupId, Mode, PolicyId,
+    PolicyInfo, PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, RuleId, Schedule, ScheduleId, ServiceMatch,
+    Signal, SignalId,
 };
 use edge_ebpf::abi::{OnUninspectable, Reason};
 use edge_ebpf::packet::Mac;
@@ -198,7 +198,8 @@ impl Case {
         }
         let places: Vec<&String> = self.destinations.keys().collect();
         for (name, prefixes) in &self.destinations {
-            set.destinations.push(Destination { policy: PolicyId(0), name: name.clone(), sets: vec![Arc::new(addresses(prefixes))] });
+            let sets = vec![Arc::new(addresses(prefixes))];
+            set.destinations.push(Destination { policy: PolicyId(0), name: name.clone(), sets, domains: Domains::default() });
         }
         for (index, policy) in self.policies.iter().enumerate() {
             let mode = match policy.mode.as_deref() {

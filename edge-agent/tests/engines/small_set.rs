@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
-    RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Domains, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo,
+    Ranges, RemoteSelector, Resolved, Rule, ServiceMatch, Signal, SignalId,
 };
 use edge_ebpf::packet::Mac;
 
@@ -61,7 +61,12 @@ pub fn set_of(rules: Vec<Rule>) -> Resolved {
         signals: vec![Signal::Mac(Arc::new(macs))],
         groups: vec![Group { policy: PolicyId(0), name: "phones".into(), when: Expr::Signal(SignalId(0)) }],
         schedules: Vec::new(),
-        destinations: vec![Destination { policy: PolicyId(0), name: "banned".into(), sets: vec![Arc::new(addresses)] }],
+        destinations: vec![Destination {
+            policy: PolicyId(0),
+            name: "banned".into(),
+            sets: vec![Arc::new(addresses)],
+            domains: Domains::default(),
+        }],
         rules,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Mode, PolicyId, PolicyInfo, Ranges, RemoteSelector,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Domains, Mode, PolicyId, PolicyInfo, Ranges, RemoteSelector,
     Resolved, Rule, ServiceMatch,
 };
 
@@ -26,7 +26,12 @@ pub fn to(name: &str, rule: &str, addresses: &[Ipv4Addr], action: Action) -> Com
         }],
         signals: vec![],
         groups: vec![],
-        destinations: vec![Destination { policy: PolicyId(0), name: "there".to_owned(), sets: vec![Arc::new(set)] }],
+        destinations: vec![Destination {
+            policy: PolicyId(0),
+            name: "there".to_owned(),
+            sets: vec![Arc::new(set)],
+            domains: Domains::default(),
+        }],
         schedules: Vec::new(),
         rules: vec![Rule {
             policy: PolicyId(0),

@@ -12,7 +12,7 @@ use edge_agent::dataplane::{Dataplane, Settings, WantedInterface, WantedMode};
 use edge_agent::engine::frame::{Ends, FrameSpec, Transport};
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Mode, PolicyId, PolicyInfo, Ranges, RemoteSelector,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Domains, Mode, PolicyId, PolicyInfo, Ranges, RemoteSelector,
     Resolved, Rule, ServiceMatch,
 };
 use edge_agent::sources::Sources;
@@ -82,6 +82,7 @@ fn rules(name: &str, action: Action, sets: &[Arc<AddressSet>]) -> Resolved {
         policy: PolicyId(0),
         name: format!("to-{number}"),
         sets: vec![Arc::clone(set)],
+        domains: Domains::default(),
     };
     let rule = |number: usize| Rule {
         policy: PolicyId(0),

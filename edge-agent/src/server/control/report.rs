@@ -57,7 +57,7 @@ pub struct RuleReport {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SourceReport {
-    /// What it says: `vendors`, `countries`, `services` or `prefix_list`.
+    /// What it says: `vendors`, `countries`, `services`, `prefix_list` or `domain_list`.
     pub source: String,
     pub file: PathBuf,
     pub entries: u64,

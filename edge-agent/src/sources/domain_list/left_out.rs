@@ -57,7 +57,7 @@ impl Reason {
         }
     }
 
-    /// What it says of each of several entries.
+    /// What such entries are.
     fn about(self) -> &'static str {
         match self {
             Self::NoName(_) => "no name",
@@ -157,6 +157,6 @@ impl fmt::Display for Lines {
         let Self { reason, count, lines, example: _, way_out: _, expected: _ } = self;
         let numbers = lines.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let more = if *count > lines.len() { ", …" } else { "" };
-        write!(out, "{count} {reason} (line{} {numbers}{more})", if lines.len() == 1 && more.is_empty() { "" } else { "s" })
+        write!(out, "{reason}: {count} (line{} {numbers}{more})", if lines.len() == 1 && more.is_empty() { "" } else { "s" })
     }
 }

@@ -4,7 +4,10 @@ use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{Share, SourceFiles};
 use crate::policy::name::NamePattern;
+use crate::sources::Sources;
+use crate::sources::guard::{Guard, Shrink};
 
 fn patterns(list: &DomainList) -> Vec<String> {
     let mut patterns: Vec<String> =
@@ -31,7 +34,7 @@ fn hosts_files_name_each_name_alone() {
         [("no name", 1, &[9]), ("not of this format", 2, &[8, 10]), ("names of the machine itself", 4, &[2, 3, 4])];
     assert_eq!(left_out(&list), expected);
     let (warning, hint) = list.left_out.warning().unwrap();
-    assert_eq!(warning, "3 entries of this list are left out: 1 no name (line 9); 2 not of this format (lines 8, 10)");
+    assert_eq!(warning, "3 entries of this list are left out: no name: 1 (line 9); not of this format: 2 (lines 8, 10)");
     assert_eq!(hint, "line 9, `bad..example`: labels are separated by single dots: `www.example.com`");
 }
 
@@ -105,7 +108,7 @@ fn adblock_filters_name_a_name_and_all_below() {
     ];
     assert_eq!(left_out(&list), expected, "of the seventh to the last only the number is kept");
     let (warning, _) = list.left_out.warning().unwrap();
-    assert!(warning.ends_with("7 not about whole names (lines 6, 10, 11, 12, 13, …)"), "{warning}");
+    assert!(warning.ends_with("not about whole names: 7 (lines 6, 10, 11, 12, 13, …)"), "{warning}");
 }
 
 #[test]
@@ -149,6 +152,25 @@ fn a_file_without_any_name_is_of_another_kind_and_an_empty_one_is_empty() {
     assert!(error.to_string().contains("list:1: "), "{error}");
     assert!(read_bytes(b"# nothing yet\n").unwrap().value.names.is_empty());
     assert!(read_bytes(b"").unwrap().value.names.is_empty());
+}
+
+#[test]
+fn a_list_that_lost_too_much_is_held_as_other_files_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("list");
+    let mut sources = Sources::guarded(SourceFiles::default(), Guard::open(&folder.path().join("state")));
+    sources.configure(&SourceFiles::default(), Share::percent(50), Shrink::Hold);
+    let mut load = |text: &str| {
+        std::fs::write(folder.path().join("new"), text).unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+        sources.refresh();
+        let list = sources.domain_list(&path, None).unwrap();
+        sources.note_used();
+        (list.names.len(), sources.provenance()[0].shrunk_to)
+    };
+    assert_eq!(load("a.example\nb.example\nc.example\n"), (3, None));
+    assert_eq!(load("a.example\n<html>\n"), (3, Some(1)));
+    assert_eq!(load("a.example\nb.example\n"), (2, None));
 }
 
 proptest! {
