@@ -34,6 +34,20 @@ fn errors_give_1_and_warnings_0() {
 }
 
 #[test]
+fn domain_lists_are_told_of_one_by_one() {
+    let config = ["--config", "/nonexistent/agent.yaml", "check"];
+    let path = "tests/broken/names-not-enforced.yaml";
+    let plain = String::from_utf8(edge_agent(&[&config[..], &[path]].concat()).stdout).unwrap();
+    let told =
+        "tests/broken/../data/lists/names.txt: plain, 3 names, 1 of them twice or covered by others; left out: no name: 1 (line 5)\n";
+    assert!(plain.contains(told), "{plain}");
+    let json = lines(&edge_agent(&[&config[..], &["--json", path]].concat()));
+    let list = &json.iter().find(|line| line["domain_list"].is_object()).expect("a line of the list")["domain_list"];
+    assert_eq!((&list["format"], &list["entries"], &list["names"]), (&"plain".into(), &3.into(), &2.into()));
+    assert_eq!((&list["left_out"][0]["count"], &list["left_out"][0]["lines"][0]), (&1.into(), &5.into()));
+}
+
+#[test]
 fn without_paths_the_configuration_is_needed() {
     let output = edge_agent(&["--config", "/nonexistent/agent.yaml", "check", "--json"]);
     assert_eq!(output.status.code(), Some(1));

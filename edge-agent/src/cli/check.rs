@@ -10,6 +10,7 @@ use edge_agent::policy::load::{load, today};
 use edge_agent::policy::problem::{Place, Problems};
 use edge_agent::policy::resolve::{Resolution, resolve};
 use edge_agent::sources::Sources;
+use edge_agent::sources::domain_list::{DomainList, Lines};
 use jiff::Timestamp;
 
 /// Check policies and print all that is wrong in them
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 pub struct Check {
     /// Policy files, or folders of them [default: the folder that agent.yaml names]
     paths: Vec<PathBuf>,
-    /// One JSON object a line: each problem, then a summary.
+    /// One JSON object a line: each problem, each domain list, then a summary.
     #[arg(long)]
     json: bool,
 }
@@ -53,6 +54,9 @@ impl Check {
         };
         print(problems, json)?;
         let mut out = std::io::stdout().lock();
+        for (path, list) in sources.domain_lists() {
+            print_list(&mut out, path, list, json)?;
+        }
         let (errors, warnings) = (problems.errors(), problems.warnings());
         if json {
             writeln!(out, "{}", serde_json::json!({"summary": {"errors": errors, "warnings": warnings, "set": summary}}))?;
@@ -87,6 +91,25 @@ pub(super) fn print(problems: &Problems, json: bool) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a domain list gave.
+fn print_list(out: &mut impl Write, path: &Path, list: &DomainList, json: bool) -> std::io::Result<()> {
+    let DomainList { names, format, entries, left_out } = list;
+    if json {
+        let left_out: Vec<&Lines> = left_out.iter().collect();
+        let list = serde_json::json!({"file": path, "format": format, "entries": entries, "names": names.len(), "left_out": left_out});
+        return writeln!(out, "{}", serde_json::json!({"domain_list": list}));
+    }
+    write!(out, "{}: {format}, {entries} names", path.display())?;
+    if names.len() < *entries {
+        write!(out, ", {} of them twice or covered by others", entries - names.len())?;
+    }
+    let parts: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+    if !parts.is_empty() {
+        write!(out, "; left out: {}", parts.join("; "))?;
+    }
+    writeln!(out)
 }
 
 fn count(number: usize, what: &str) -> String {
