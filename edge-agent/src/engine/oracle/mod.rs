@@ -2,6 +2,7 @@
 //! mask and no parser with the engines that it judges.
 
 mod decode;
+pub mod names;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
