@@ -158,6 +158,9 @@ spec:
         assert!(watched.files.iter().any(|file| file.ends_with("list.txt")), "{watched:?}");
         assert!(watched.files.contains(Path::new("/etc/edge/agent.yaml")));
 
+        let (watched, _) = built(&POLICY.replace("prefix_lists: [list.txt]", "domain_lists: [rpz:names.zone]"), None);
+        assert!(watched.files.iter().any(|file| file.ends_with("names.zone")), "{watched:?}");
+
         let (_, result) = built(&POLICY.replace("action: drop", "action: explode"), None);
         let error = result.map(|_| ()).expect_err("no such action");
         assert_eq!(error.stage, Stage::Load);

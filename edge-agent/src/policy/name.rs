@@ -35,6 +35,8 @@ pub enum NameError {
     Address,
     #[error("it has letters that no international name has")]
     International,
+    #[error("the names before it take 4 GiB")]
+    TooMany,
 }
 
 impl NameError {
@@ -47,6 +49,7 @@ impl NameError {
             Self::Character('/' | ':') => "only the host's name, without scheme, port and path",
             Self::Character(_) => "names have letters, digits, `-` and `_`, such as `www.example.com`",
             Self::Address => "addresses belong into `prefixes`",
+            Self::TooMany => "shorten the list",
             Self::International => "write it as the browser's address bar shows it, or its A-label `xn--…`",
         }
     }

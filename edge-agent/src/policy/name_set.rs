@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::name::{Name, NameError, NamePattern, NameRef, NameScope, push_canonical, rank};
+use super::name::{NameError, NamePattern, NameRef, NameScope, push_canonical, rank};
 
 /// Patterns in the order of the tree of names. A million of them take about 30 bytes each.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -100,7 +100,10 @@ impl FromIterator<NamePattern> for NameSet {
     fn from_iter<I: IntoIterator<Item = NamePattern>>(patterns: I) -> Self {
         let mut builder = NameSetBuilder::default();
         for NamePattern { name, scope } in patterns {
-            builder.push_name(&name, scope);
+            // What a policy can hold is far from the limit.
+            let start = builder.text.len();
+            builder.text.push_str(name.as_ref().as_str());
+            builder.note(start, scope).ok();
         }
         builder.finish()
     }
@@ -131,25 +134,19 @@ impl NameSetBuilder {
     /// Why it is none.
     pub fn push(&mut self, name: &str, scope: NameScope) -> Result<(), NameError> {
         let range = push_canonical(name, &mut self.text)?;
-        self.note(range.start, scope);
-        Ok(())
-    }
-
-    fn push_name(&mut self, name: &Name, scope: NameScope) {
-        let start = self.text.len();
-        self.text.push_str(name.as_ref().as_str());
-        self.note(start, scope);
+        self.note(range.start, scope)
     }
 
     /// Of the name that the text ends with.
-    fn note(&mut self, start: usize, scope: NameScope) {
+    fn note(&mut self, start: usize, scope: NameScope) -> Result<(), NameError> {
         let name = self.text.as_bytes().get(start..).unwrap_or_default();
         let tail = name.iter().rev().take(8).fold((0, 56), |(tail, shift), &byte| (tail | u64::from(rank(byte)) << shift, shift - 8)).0;
-        // Names of 4 GiB do not come from a file that anybody meant: no more than that is kept.
-        match (u32::try_from(start), u8::try_from(name.len())) {
-            (Ok(start), Ok(length)) => self.patterns.push(Unsorted { tail, start, length, scope }),
-            _ => self.text.truncate(start),
-        }
+        let (Ok(place), Ok(length)) = (u32::try_from(start), u8::try_from(name.len())) else {
+            self.text.truncate(start);
+            return Err(NameError::TooMany);
+        };
+        self.patterns.push(Unsorted { tail, start: place, length, scope });
+        Ok(())
     }
 
     /// Sorts, and drops what another pattern covers.
@@ -184,6 +181,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::policy::name::Name;
 
     pub(crate) fn set(patterns: &[&str]) -> NameSet {
         patterns.iter().map(|pattern| pattern.parse::<NamePattern>().expect("a pattern")).collect()

@@ -1,4 +1,4 @@
-//! Text files of addresses: a prefix, an address or a range a line, `#` or `;` before a comment, plain or gzip.
+//! Text files of addresses: a prefix, an address or a range a line, `#` or `;` before a comment, packed or not.
 
 use std::path::Path;
 use std::sync::Arc;
