@@ -82,6 +82,84 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Bytes to parse, wherever they lie.
+pub trait Bytes {
+    /// The `N` bytes at `offset`, or `None` where the bytes end before them.
+    fn view<const N: usize>(&self, offset: usize) -> Option<View<'_, N>>;
+}
+
+impl Bytes for Frame<'_> {
+    #[inline(always)]
+    fn view<const N: usize>(&self, offset: usize) -> Option<View<'_, N>> {
+        Frame::view(self, offset)
+    }
+}
+
+/// At most eight of `rest`, without a branch: the verifier would follow both ways.
+#[inline(always)]
+pub(crate) fn at_most_8(rest: usize) -> usize {
+    let over = rest.wrapping_sub(8);
+    let if_less = opaque(((over as isize) >> (isize::BITS - 1)) as usize);
+    (over & if_less).wrapping_add(8)
+}
+
+/// The first bytes of the lower half of a buffer of fixed size, such as a map value. The upper half is there so that a mask bounds offsets.
+#[derive(Clone, Copy)]
+pub struct Held<'a, const SIZE: usize> {
+    start: usize,
+    length: usize,
+    bytes: PhantomData<&'a [u8; SIZE]>,
+}
+
+impl<'a, const SIZE: usize> Held<'a, SIZE> {
+    /// The buffer's first `length` bytes, at most the half of it.
+    #[inline(always)]
+    pub fn new(buffer: &'a [u8; SIZE], length: usize) -> Self {
+        const { assert!(SIZE.is_power_of_two(), "offsets are masked") };
+        let start = core::ptr::from_ref(buffer).expose_provenance();
+        Self { start, length: if length > SIZE / 2 { SIZE / 2 } else { length }, bytes: PhantomData }
+    }
+}
+
+impl<const SIZE: usize> Bytes for Held<'_, SIZE> {
+    #[inline(always)]
+    fn view<const N: usize>(&self, offset: usize) -> Option<View<'_, N>> {
+        const { assert!(N <= SIZE / 2, "a view larger than what is held") };
+        if offset > SIZE / 2 || offset + N > self.length {
+            return None;
+        }
+        let offset = opaque(offset) & (SIZE / 2 - 1);
+        Some(View { at: opaque(self.start + offset), bytes: PhantomData })
+    }
+}
+
+/// A buffer as [`Held`] reads it, to be written.
+pub struct HeldMut<'a, const SIZE: usize> {
+    start: usize,
+    bytes: PhantomData<&'a mut [u8; SIZE]>,
+}
+
+impl<'a, const SIZE: usize> HeldMut<'a, SIZE> {
+    #[inline(always)]
+    pub fn new(buffer: &'a mut [u8; SIZE]) -> Self {
+        const { assert!(SIZE >= 16 && SIZE.is_power_of_two(), "offsets are masked") };
+        Self { start: core::ptr::from_mut(buffer).expose_provenance(), bytes: PhantomData }
+    }
+
+    /// Its first four bytes as a big-endian number.
+    #[inline(always)]
+    pub fn header(&self) -> u32 {
+        View::<4> { at: opaque(self.start), bytes: PhantomData }.u32::<0>()
+    }
+
+    /// Writes eight bytes, the lowest one first, at `offset`, which is in the lower half.
+    #[inline(always)]
+    pub fn set_text(&mut self, offset: usize, word: u64) {
+        let offset = opaque(offset) & (SIZE / 2 - 1);
+        ViewMut::<8> { at: opaque(self.start + offset), bytes: PhantomData }.set_u64::<0>(word.swap_bytes());
+    }
+}
+
 /// A frame that can be written.
 pub struct FrameMut<'a> {
     start: usize,
@@ -136,7 +214,7 @@ pub struct View<'a, const N: usize> {
 }
 
 macro_rules! getters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty, $instruction:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $type:ty, $order:ident, $instruction:literal;)*) => {$(
         $(#[$doc])*
         #[inline(always)]
         pub fn $name<const AT: usize>(self) -> $type {
@@ -149,13 +227,13 @@ macro_rules! getters {
                     core::arch::asm!($instruction, out(reg) value, in(reg) self.at, const AT,
                         options(pure, readonly, nostack, preserves_flags))
                 };
-                <$type>::from_be(value as $type)
+                <$type>::$order(value as $type)
             }
             #[cfg(not(target_arch = "bpf"))]
             {
                 let pointer = core::ptr::with_exposed_provenance::<$type>(self.at + AT);
                 // SAFETY: `checked` found N bytes at `at`, and AT + the size of the value is at most N.
-                <$type>::from_be(unsafe { pointer.read_unaligned() })
+                <$type>::$order(unsafe { pointer.read_unaligned() })
             }
         }
     )*};
@@ -163,11 +241,13 @@ macro_rules! getters {
 
 impl<const N: usize> View<'_, N> {
     getters! {
-        u8: u8, "{0} = *(u8 *)({1} + {2})";
+        u8: u8, from_be, "{0} = *(u8 *)({1} + {2})";
         /// Big-endian, as are all the wider ones.
-        u16: u16, "{0} = *(u16 *)({1} + {2})";
-        u32: u32, "{0} = *(u32 *)({1} + {2})";
-        u64: u64, "{0} = *(u64 *)({1} + {2})";
+        u16: u16, from_be, "{0} = *(u16 *)({1} + {2})";
+        u32: u32, from_be, "{0} = *(u32 *)({1} + {2})";
+        u64: u64, from_be, "{0} = *(u64 *)({1} + {2})";
+        /// Little-endian: the first byte is the lowest one, as work on eight characters at once wants it.
+        text: u64, from_le, "{0} = *(u64 *)({1} + {2})";
     }
 }
 

@@ -7,7 +7,7 @@ use edge_ebpf::abi::{
 
 /// A value that the agent replaces: reads must not be folded to what the compiler sees here.
 #[repr(transparent)]
-pub struct Constant<T>(T);
+pub struct Constant<T>(pub T);
 
 impl<T: Copy> Constant<T> {
     #[inline(always)]

@@ -1,0 +1,277 @@
+//! The server name that a TLS ClientHello asks for (RFC 8446 section 4.1.2, RFC 6066 section 3).
+//!
+//! A hello begins the connection's first record. It may be longer than a segment, and it may be cut into several records: [`locate`] says
+//! which, [`join`] puts records together, and [`hello`] reads what is then in one piece.
+
+use super::{Reading, Span};
+use crate::packet::access::{Bytes, HeldMut, at_most_8, forget};
+
+/// Extensions that are read: of the longest hello in one segment of 1,460 bytes no client sends a third.
+pub const MAX_EXTENSIONS: usize = 128;
+
+/// Of a record: type, version, length.
+const RECORD: usize = 5;
+/// Of a handshake message: type, length in three bytes.
+const MESSAGE: usize = 4;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+/// First byte of every version that has this form.
+const VERSION: u8 = 3;
+/// Longest plaintext (RFC 8446 section 5.1).
+const MAX_RECORD: usize = 1 << 14;
+
+/// Extension types (IANA, TLS ExtensionType Values).
+const SERVER_NAME: u16 = 0;
+const ALPN: u16 = 16;
+const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
+const HOST_NAME: u8 = 0;
+
+/// What begins with the payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    NotAHello,
+    /// A hello in one record, all there.
+    Whole,
+    /// A hello in several records: [`join`] them.
+    Scattered,
+    /// What there is of a hello goes on in later segments.
+    Incomplete,
+    Malformed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Located {
+    pub opening: Opening,
+    /// Of a whole hello: behind the message's header.
+    pub body: Span,
+    /// Of an incomplete one: bytes of the payload from its start until more can be said.
+    pub wanted: u32,
+}
+
+impl Located {
+    #[inline(always)]
+    const fn as_is(opening: Opening) -> Self {
+        Self { opening, body: Span { start: 0, end: 0 }, wanted: 0 }
+    }
+}
+
+/// Finds out what lies from `start` to before `end`. There are at least eight bytes before it.
+#[inline(always)]
+pub fn locate(bytes: &impl Bytes, start: usize, end: usize) -> Located {
+    if start >= end {
+        return Located::as_is(Opening::NotAHello);
+    }
+    let Some(header) = bytes.view::<{ RECORD + MESSAGE }>(start) else { return short(bytes, start, end) };
+    if start + RECORD + MESSAGE > end {
+        return short(bytes, start, end);
+    }
+    if header.u8::<0>() != HANDSHAKE || header.u8::<1>() != VERSION || header.u8::<5>() != CLIENT_HELLO {
+        return Located::as_is(Opening::NotAHello);
+    }
+    let record = usize::from(header.u16::<3>());
+    if record == 0 || record > MAX_RECORD {
+        return Located::as_is(Opening::Malformed);
+    }
+    let message = MESSAGE + (header.u32::<5>() & 0x00ff_ffff) as usize;
+    if record < MESSAGE || record < message {
+        return Located::as_is(Opening::Scattered);
+    }
+    let first = start + RECORD;
+    let body = Span::new(first + MESSAGE, first + message);
+    if first + message > end {
+        return Located { opening: Opening::Incomplete, body, wanted: (RECORD + message) as u32 };
+    }
+    Located { opening: Opening::Whole, body, wanted: 0 }
+}
+
+/// A payload that ends before it tells: a hello's first bytes are incomplete, others are something else.
+#[inline(always)]
+fn short(bytes: &impl Bytes, start: usize, end: usize) -> Located {
+    let length = end - start;
+    // Longer than a header, and yet there is none: the frame is shorter than its headers say.
+    if length >= RECORD + MESSAGE {
+        return Located::as_is(Opening::Malformed);
+    }
+    let length = at_most_8(length);
+    let Some(view) = bytes.view::<8>(start + length - 8) else { return Located::as_is(Opening::Malformed) };
+    let shift = 32 - 4 * length;
+    let word = (view.text::<0>() >> shift) >> shift;
+    // Type and version of the record, type of the message.
+    let known = 0x0000_ff00_0000_ffff & !u64::MAX.unbounded_shl(8 * length as u32);
+    let expected = u64::from(HANDSHAKE) | u64::from(VERSION) << 8 | u64::from(CLIENT_HELLO) << 40;
+    if (word ^ expected) & known != 0 {
+        return Located::as_is(Opening::NotAHello);
+    }
+    Located { opening: Opening::Incomplete, body: Span::default(), wanted: (RECORD + MESSAGE) as u32 }
+}
+
+/// Bytes of a buffer for joined records; half of them are used, see [`Held`](crate::packet::access::Held).
+pub const JOINED: usize = 4096;
+const MAX_JOINED: usize = JOINED / 2;
+/// Steps of up to eight bytes: a segment of 1,460, in some sixteen records.
+const STEPS: usize = 200;
+
+/// A handshake message out of its records.
+pub struct Joined {
+    pub reading: Reading,
+    /// With the message's header.
+    pub length: usize,
+    /// Of an incomplete one: bytes of the payload from its start until more can be said.
+    pub wanted: u32,
+}
+
+/// Copies the message that the records from `start` to before `end` hold into `out`. [`Reading::Name`]: it is all there.
+#[inline(always)]
+pub fn join(bytes: &impl Bytes, start: usize, end: usize, out: &mut [u8; JOINED]) -> Joined {
+    let mut out = HeldMut::new(out);
+    let stop = |reading, length| Joined { reading, length, wanted: 0 };
+    let Some(before) = bytes.view::<8>(start - 8) else { return stop(Reading::Malformed, 0) };
+    let noise = before.text::<0>();
+    let mut at = forget(start, noise);
+    // Bytes of the record that are left.
+    let mut left = forget(0, noise.wrapping_add(1));
+    let mut have = forget(0, noise.wrapping_add(2));
+    for _ in 0..STEPS {
+        if left == 0 {
+            if have >= MESSAGE {
+                let message = (out.header() & 0x00ff_ffff) as usize;
+                if have >= MESSAGE + message {
+                    return stop(Reading::Name, MESSAGE + message);
+                }
+            }
+            let header = if at + RECORD > end { None } else { bytes.view::<RECORD>(at) };
+            let Some(header) = header else {
+                return Joined { reading: Reading::Incomplete, length: have, wanted: (at + RECORD - start) as u32 };
+            };
+            let length = usize::from(header.u16::<3>());
+            if header.u8::<0>() != HANDSHAKE || header.u8::<1>() != VERSION || length == 0 || length > MAX_RECORD {
+                return stop(Reading::Malformed, have);
+            }
+            left = forget(length, noise);
+            at = forget(at + RECORD, noise);
+        }
+        let step = at_most_8(left);
+        if at + step > end {
+            return Joined { reading: Reading::Incomplete, length: have, wanted: (at + left - start) as u32 };
+        }
+        if have > MAX_JOINED - 8 {
+            return stop(Reading::TooLong, have);
+        }
+        at += step;
+        let Some(view) = bytes.view::<8>(at - 8) else { return stop(Reading::Malformed, have) };
+        let read = view.text::<0>();
+        let shift = 32 - 4 * step;
+        out.set_text(have, (read >> shift) >> shift);
+        have = forget(have + step, read);
+        left = forget(left - step, read);
+        at = forget(at, read);
+    }
+    stop(Reading::TooLong, have)
+}
+
+/// What a hello says.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Hello {
+    pub name: Span,
+    /// The list of protocols, each behind its length (RFC 7301).
+    pub alpn: Span,
+    /// Not 0: the name may be that of a front, and the true one encrypted (RFC 9849).
+    pub ech: u32,
+}
+
+/// Reads a hello's body, from behind the message's header at `start` to before `end`. `hello` is complete where this says
+/// [`Reading::Name`] or [`Reading::NoName`].
+#[inline(always)]
+pub fn hello(bytes: &impl Bytes, start: usize, end: usize, hello: &mut Hello) -> Reading {
+    *hello = Hello::default();
+    // Version, random, length of the session ID.
+    let Some(fixed) = bytes.view::<35>(start) else { return Reading::Malformed };
+    let random = [fixed.u64::<2>(), fixed.u64::<10>(), fixed.u64::<18>()];
+    let [noise, _, _] = random;
+    let mut at = forget(start + 35 + usize::from(fixed.u8::<34>()), noise);
+    if at + 2 > end {
+        return Reading::Malformed;
+    }
+    let Some(ciphers) = bytes.view::<2>(at) else { return Reading::Malformed };
+    at = forget(at + 2 + usize::from(ciphers.u16::<0>()), noise);
+    if at >= end {
+        return Reading::Malformed;
+    }
+    let Some(compressions) = bytes.view::<1>(at) else { return Reading::Malformed };
+    at = forget(at + 1 + usize::from(compressions.u8::<0>()), noise);
+    if at == end {
+        // Before TLS 1.3 a hello needed no extensions.
+        return Reading::NoName;
+    }
+    if at + 2 > end {
+        return Reading::Malformed;
+    }
+    let Some(length) = bytes.view::<2>(at) else { return Reading::Malformed };
+    at = forget(at + 2, noise);
+    if at + usize::from(length.u16::<0>()) != end {
+        return Reading::Malformed;
+    }
+    extensions(bytes, at, end, random, hello)
+}
+
+/// `random` is a part of the hello's. Places are kept in the loop, what they hold is read after it.
+#[inline(always)]
+fn extensions(bytes: &impl Bytes, start: usize, end: usize, random: [u64; 3], hello: &mut Hello) -> Reading {
+    let [noise, ..] = random;
+    let mut at = start;
+    // Each with noise of its own: the verifier would take equal ones for one value, and states where they are not for others.
+    let [mut name, mut alpn, mut ech] = random.map(|noise| forget(0, noise));
+    // One turn more than there are extensions, which finds the end.
+    for _ in 0..MAX_EXTENSIONS + 1 {
+        if at == end {
+            hello.ech = ech as u32;
+            if alpn != 0 {
+                let Some(list) = bytes.view::<6>(alpn) else { return Reading::Malformed };
+                let length = usize::from(list.u16::<4>());
+                if usize::from(list.u16::<2>()) != length + 2 {
+                    return Reading::Malformed;
+                }
+                hello.alpn = Span::new(alpn + 6, alpn + 6 + length);
+            }
+            return if name == 0 { Reading::NoName } else { server_name(bytes, name, hello) };
+        }
+        if at + 4 > end {
+            return Reading::Malformed;
+        }
+        let Some(header) = bytes.view::<4>(at) else { return Reading::Malformed };
+        let kind = header.u16::<0>();
+        let next = at + 4 + usize::from(header.u16::<2>());
+        if next > end {
+            return Reading::Malformed;
+        }
+        // A type that is there twice is an error (RFC 8446 section 4.2), and servers differ in which one they take.
+        if kind == SERVER_NAME {
+            if name != 0 {
+                return Reading::Malformed;
+            }
+            name = forget(at, noise);
+        }
+        if kind == ALPN {
+            alpn = forget(at, noise);
+        }
+        if kind == ENCRYPTED_CLIENT_HELLO {
+            ech = forget(1, noise);
+        }
+        at = forget(next, noise);
+    }
+    Reading::TooLong
+}
+
+/// The extension at `at`: a list of one name, of the one type that there is.
+#[inline(always)]
+fn server_name(bytes: &impl Bytes, at: usize, hello: &mut Hello) -> Reading {
+    let Some(list) = bytes.view::<9>(at) else { return Reading::Malformed };
+    let length = usize::from(list.u16::<7>());
+    let right = usize::from(list.u16::<2>()) == length + 5 && usize::from(list.u16::<4>()) == length + 3;
+    if !right || list.u8::<6>() != HOST_NAME || length == 0 {
+        return Reading::Malformed;
+    }
+    hello.name = Span::new(at + 9, at + 9 + length);
+    Reading::Name
+}
