@@ -1,6 +1,7 @@
 //! Rules to tables: each dimension of a packet (device, remote, service) is cut into classes that no rule tells apart, and each class gets
 //! a row with a bit for every rule that it satisfies. A packet's rules are then the AND of three rows.
 
+pub mod name_table;
 pub mod names;
 mod partition;
 mod rows;
