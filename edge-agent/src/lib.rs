@@ -4,6 +4,7 @@ pub mod config;
 pub mod dataplane;
 pub mod engine;
 pub mod policy;
+pub mod quic;
 pub mod server;
 pub mod sources;
 pub mod telemetry;

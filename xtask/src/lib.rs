@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod build;
 pub mod command;
+pub mod conformance;
 pub mod differential;
 pub mod kernels;
 pub mod lab;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, Purpose};
-use xtask::{bench, build, differential, kernels, lint, run, swaps, test};
+use xtask::{bench, build, conformance, differential, kernels, lint, run, swaps, test};
 
 #[derive(Parser)]
 #[command(name = "x", bin_name = "./x", about = "Set-up, build, lab, test: the project's own commands")]
@@ -32,6 +32,8 @@ enum Command {
     Lint,
     /// Ask the three engines about random policies and packets.
     Differential(differential::Differential),
+    /// Compare what the agent sees in captures with what another tool sees in them.
+    Conformance(conformance::Conformance),
     /// Measure what a packet costs, beside other filters.
     Bench(bench::Bench),
     Swaps(swaps::Swaps),
@@ -59,6 +61,7 @@ impl Command {
             Command::Run(command) => command.run(),
             Command::Differential(command) => command.run(),
             Command::Kernels(command) => command.run(),
+            Command::Conformance(command) => command.run(),
             Command::Lint => lint::lint(),
             Command::Bench(command) => command.run(),
             Command::Swaps(command) => command.run(),

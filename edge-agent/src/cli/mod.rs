@@ -9,6 +9,7 @@ use edge_agent::config::AgentConfig;
 mod check;
 mod detach;
 mod engine_choice;
+mod fingerprint;
 mod reload;
 mod replay;
 mod run;
@@ -32,6 +33,7 @@ struct Arguments {
 enum Command {
     Check(check::Check),
     Detach(detach::Detach),
+    Fingerprint(fingerprint::Fingerprint),
     Reload(reload::Reload),
     Replay(replay::Replay),
     Run(run::Run),
@@ -45,6 +47,7 @@ impl Command {
         match self {
             Self::Check(command) => command.run(config),
             Self::Detach(command) => command.run(config),
+            Self::Fingerprint(command) => command.run(config),
             Self::Reload(command) => command.run(config),
             Self::Replay(command) => command.run(config),
             Self::Run(command) => command.run(config),

@@ -1,0 +1,129 @@
+//! What captured traffic tells about devices: the names that they ask for, and how their packets are made.
+//!
+//! The names are read by the library that is in the kernel program, out of streams put together here: a capture has no verdict to hurry for.
+
+mod dhcp;
+mod http;
+mod segment;
+mod stream;
+mod syn;
+mod text;
+
+use std::collections::HashMap;
+
+use edge_ebpf::name::dns::Transport;
+use edge_ebpf::packet::{Mac, protocol};
+use serde_json::{Value, json};
+
+use self::segment::{Flow, Segment};
+use self::stream::Stream;
+use crate::quic;
+
+pub use self::dhcp::Dhcp;
+pub use self::syn::TcpSyn;
+
+/// Where queries are asked, and where DHCP servers listen.
+const DNS: u16 = 53;
+const DHCP_SERVER: u16 = 67;
+
+/// Something that a device did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Observation {
+    /// The first question's name.
+    DnsQuery {
+        name: String,
+    },
+    /// Over TCP.
+    ClientHello {
+        sni: Option<String>,
+    },
+    QuicClientHello {
+        sni: Option<String>,
+    },
+    /// As the headers have them.
+    HttpRequest {
+        host: Option<String>,
+        user_agent: Option<String>,
+    },
+    Dhcp(Dhcp),
+    TcpSyn(TcpSyn),
+}
+
+impl Observation {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::DnsQuery { .. } => "dns_query",
+            Self::ClientHello { .. } => "client_hello",
+            Self::QuicClientHello { .. } => "quic_client_hello",
+            Self::HttpRequest { .. } => "http_request",
+            Self::Dhcp(_) => "dhcp",
+            Self::TcpSyn(_) => "tcp_syn",
+        }
+    }
+
+    /// Its own keys, without frame and device.
+    pub fn json(&self) -> Value {
+        match self {
+            Self::DnsQuery { name } => json!({"name": name}),
+            Self::ClientHello { sni } | Self::QuicClientHello { sni } => json!({"sni": sni}),
+            Self::HttpRequest { host, user_agent } => json!({"host": host, "user_agent": user_agent}),
+            Self::Dhcp(Dhcp { device: _, message, params, vendor_class, hostname }) => {
+                json!({"message": message.map(|message| message.to_string()), "params": params, "vendor_class": vendor_class, "hostname": hostname})
+            }
+            Self::TcpSyn(TcpSyn { ttl, window, options, mss, wscale }) => {
+                json!({"ttl": ttl, "window": window, "options": options, "mss": mss, "wscale": wscale})
+            }
+        }
+    }
+}
+
+/// Puts together what is spread over packets.
+#[derive(Default)]
+pub struct Observer {
+    streams: HashMap<Flow, Stream>,
+    quic: HashMap<Flow, quic::Client>,
+}
+
+impl Observer {
+    /// What the frame shows, or completes; and whose it is.
+    pub fn frame(&mut self, frame: &[u8]) -> Vec<(Mac, Observation)> {
+        let Some(segment) = Segment::read(frame) else { return Vec::new() };
+        match segment.protocol {
+            protocol::TCP => self.tcp(&segment),
+            protocol::UDP => self.udp(&segment),
+            _ => Vec::new(),
+        }
+    }
+
+    fn tcp(&mut self, segment: &Segment<'_>) -> Vec<(Mac, Observation)> {
+        let Some(tcp) = segment.tcp() else { return Vec::new() };
+        let mut seen = Vec::new();
+        if tcp.is_first() {
+            seen.push(Observation::TcpSyn(syn::read(segment, &tcp)));
+            self.streams.insert(segment.flow, Stream::after(tcp.sequence.wrapping_add(1)));
+        }
+        if !tcp.payload.is_empty() {
+            let sequence = if tcp.is_first() { tcp.sequence.wrapping_add(1) } else { tcp.sequence };
+            let stream = self.streams.entry(segment.flow).or_insert_with(|| Stream::after(sequence));
+            stream.segment(sequence, tcp.payload, segment.flow.destination_port == DNS, &mut seen);
+        }
+        seen.into_iter().map(|observation| (segment.device, observation)).collect()
+    }
+
+    fn udp(&mut self, segment: &Segment<'_>) -> Vec<(Mac, Observation)> {
+        let Some(payload) = segment.udp() else { return Vec::new() };
+        let Flow { source_port, destination_port, .. } = segment.flow;
+        if destination_port == DHCP_SERVER
+            && let Some(dhcp) = dhcp::read(payload)
+        {
+            return vec![(dhcp.device, Observation::Dhcp(dhcp))];
+        }
+        if destination_port == DNS || source_port == DNS {
+            let name = text::first_question(payload, Transport::Udp);
+            return name.map(|name| (segment.device, Observation::DnsQuery { name })).into_iter().collect();
+        }
+        let hello = self.quic.entry(segment.flow).or_default().datagram(payload);
+        let read = hello.and_then(|hello| text::server_name(&hello));
+        read.map(|sni| (segment.device, Observation::QuicClientHello { sni })).into_iter().collect()
+    }
+}

@@ -1,0 +1,96 @@
+//! QUIC's Initial packets: the client's side decrypted (RFC 9001, RFC 9369), and the ClientHello out of their CRYPTO frames (RFC 9000).
+//!
+//! Their keys come from the connection ID that the client chose, so everyone on the way can read them; who changes a byte is found out.
+
+mod crypto;
+mod header;
+mod initial;
+
+use std::collections::BTreeMap;
+
+use self::crypto::Keys;
+use self::header::Header;
+
+/// Bytes of a ClientHello that are collected: what is longer is none.
+const LONGEST: u64 = 1 << 16;
+
+/// What is known of a client's side of a connection.
+#[derive(Default)]
+pub struct Client {
+    /// Of the first Initial. Later ones carry the ID that the server chose, and the same keys.
+    keys: Option<Keys>,
+    /// Pieces of the handshake, by their place in it.
+    pieces: BTreeMap<u64, Vec<u8>>,
+    /// The hello that was told last.
+    told: Vec<u8>,
+}
+
+impl Client {
+    /// Reads a datagram, and returns the body of the ClientHello (without the message's header) if it is complete with it. The same one
+    /// sent again is not returned again.
+    pub fn datagram(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+        let mut rest = datagram;
+        let mut new = false;
+        while let Some(header) = Header::read(rest) {
+            let (packet, behind) = rest.split_at(header.end);
+            new |= self.packet(&header, packet);
+            rest = behind;
+        }
+        let hello = if new { self.hello() } else { None };
+        let hello = hello.filter(|hello| *hello != self.told)?;
+        self.told.clone_from(&hello);
+        Some(hello)
+    }
+
+    /// Whether it is an Initial of the client with a piece of the handshake.
+    fn packet(&mut self, header: &Header<'_>, packet: &[u8]) -> bool {
+        if !header.is_initial {
+            return false;
+        }
+        let mut own = Keys::of_client(header.version, header.destination);
+        let read = own.find_map(|keys| keys.decrypt(header, packet).map(|payload| (keys, payload)));
+        let payload = match read {
+            // A first one, or the first after the server sent the client elsewhere (Retry).
+            Some((keys, payload)) => {
+                if self.keys.as_ref() != Some(&keys) {
+                    self.keys = Some(keys);
+                    self.pieces.clear();
+                }
+                payload
+            }
+            None => match self.keys.as_ref().and_then(|keys| keys.decrypt(header, packet)) {
+                Some(payload) => payload,
+                None => return false,
+            },
+        };
+        let mut new = false;
+        for (offset, piece) in initial::pieces(&payload) {
+            if !piece.is_empty() && offset + piece.len() as u64 <= LONGEST {
+                // Of two pieces at one place the longer one says more; a client that sends other bytes there breaks its own handshake.
+                let known = self.pieces.entry(offset).or_default();
+                if known.len() <= piece.len() {
+                    *known = piece.to_vec();
+                }
+                new = true;
+            }
+        }
+        new
+    }
+
+    fn hello(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for (offset, piece) in &self.pieces {
+            let have = bytes.len() as u64;
+            if *offset > have {
+                break;
+            }
+            if let Some(new) = piece.get((have - offset) as usize..) {
+                bytes.extend_from_slice(new);
+            }
+        }
+        // Type 1 and the length in three bytes (RFC 8446 section 4).
+        let [1, high, middle, low, body @ ..] = bytes.as_slice() else { return None };
+        let length = usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low);
+        body.get(..length).map(<[u8]>::to_vec)
+    }
+}

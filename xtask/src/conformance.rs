@@ -1,0 +1,208 @@
+//! `xtask conformance DIR`: what `edge-agent fingerprint` says of captures, beside what another tool says of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::build::build;
+use crate::command::output;
+
+/// Where both may differ: capture, kind, frames, reason.
+const EXCEPTIONS: &str = include_str!("conformance.exceptions");
+/// The observations, one a line, beside the captures.
+const EXPECTED: &str = "expected.jsonl";
+/// Where a capture's frames have no Ethernet header.
+const NO_MAC: &str = "00:00:00:00:00:00";
+
+/// Compare what the agent sees in captures with what another tool sees in them.
+#[derive(clap::Args)]
+pub struct Conformance {
+    /// Captures, and an `expected.jsonl` with the observations that they hold.
+    directory: PathBuf,
+    /// An agent that is built already.
+    #[arg(long)]
+    agent: Option<PathBuf>,
+}
+
+/// Capture, frame, kind.
+type Place = (String, u64, String);
+
+impl Conformance {
+    pub fn run(&self) -> Result<()> {
+        let Self { directory, agent } = self;
+        let expected = observations(&read(&directory.join(EXPECTED))?)?;
+        let agent = agent.clone().map_or_else(build, Ok)?;
+        let mut found = BTreeMap::new();
+        for capture in captures(directory)? {
+            let printed = output(Command::new(&agent).arg("fingerprint").arg("--json").arg(capture))?;
+            found.extend(observations(&printed)?);
+        }
+        let report = Report::new(&expected, &found, &exceptions(EXCEPTIONS)?);
+        print!("{}", report.text());
+        report.judge()
+    }
+}
+
+/// The folder's captures, also those in which the other tool sees nothing.
+fn captures(directory: &Path) -> Result<BTreeSet<PathBuf>> {
+    let listed = fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    let paths = listed.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    let is_capture =
+        |path: &PathBuf| path.extension().is_some_and(|extension| ["cap", "pcap", "pcapng"].iter().any(|known| extension == *known));
+    Ok(paths.into_iter().filter(is_capture).collect())
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// One JSON object a line, by its place; the rest of it is what was seen there.
+fn observations(text: &str) -> Result<BTreeMap<Place, Value>> {
+    let mut observations = BTreeMap::new();
+    for line in text.lines() {
+        let mut value: Value = serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?;
+        let object = value.as_object_mut().with_context(|| format!("no object: {line}"))?;
+        let place = (|| {
+            let text = |value: Value| value.as_str().map(str::to_owned);
+            Some((text(object.remove("capture")?)?, object.remove("frame")?.as_u64()?, text(object.remove("kind")?)?))
+        })();
+        let place = place.with_context(|| format!("no capture, frame and kind: {line}"))?;
+        if let Some(mac) = object.get_mut("mac").filter(|mac| *mac == NO_MAC) {
+            *mac = Value::from("");
+        }
+        observations.insert(place, value);
+    }
+    Ok(observations)
+}
+
+/// Reasons by place.
+fn exceptions(text: &str) -> Result<BTreeMap<Place, String>> {
+    let mut exceptions = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let mut parts = line.splitn(4, ' ');
+        let (Some(capture), Some(kind), Some(frames), Some(reason)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            bail!("an exception is capture, kind, frames, reason: {line}");
+        };
+        for frame in frames.split(',') {
+            let frame = frame.parse().with_context(|| format!("no frame's number: {line}"))?;
+            exceptions.insert((capture.to_owned(), frame, kind.to_owned()), reason.to_owned());
+        }
+    }
+    Ok(exceptions)
+}
+
+/// How one place differs.
+#[derive(Debug)]
+struct Difference {
+    place: Place,
+    expected: Option<Value>,
+    found: Option<Value>,
+    reason: Option<String>,
+}
+
+struct Report {
+    /// By kind: agreed, expected.
+    kinds: BTreeMap<String, (u64, u64)>,
+    differences: Vec<Difference>,
+    /// Exceptions for places that do not differ.
+    idle: Vec<Place>,
+}
+
+impl Report {
+    fn new(expected: &BTreeMap<Place, Value>, found: &BTreeMap<Place, Value>, exceptions: &BTreeMap<Place, String>) -> Self {
+        let mut report = Self { kinds: BTreeMap::new(), differences: Vec::new(), idle: Vec::new() };
+        for place in expected.keys().chain(found.keys()).collect::<BTreeSet<_>>() {
+            let (expected, found) = (expected.get(place), found.get(place));
+            let (agreed, total) = report.kinds.entry(place.2.clone()).or_default();
+            *total += u64::from(expected.is_some());
+            if expected == found {
+                *agreed += 1;
+                continue;
+            }
+            report.differences.push(Difference {
+                place: place.clone(),
+                expected: expected.cloned(),
+                found: found.cloned(),
+                reason: exceptions.get(place).cloned(),
+            });
+        }
+        let differs = |place: &&Place| report.differences.iter().any(|difference| difference.place == **place);
+        report.idle = exceptions.keys().filter(|place| !differs(place)).cloned().collect();
+        report
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for Difference { place: (capture, frame, kind), expected, found, reason } in &self.differences {
+            let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
+            let reason = reason.as_deref().unwrap_or("NOT EXPLAINED");
+            text += &format!("{capture} {frame} {kind}: expected {}, found {}: {reason}\n", shown(expected), shown(found));
+        }
+        for (capture, frame, kind) in &self.idle {
+            text += &format!("{capture} {frame} {kind}: listed as an exception, and there is none\n");
+        }
+        for (kind, (agreed, total)) in &self.kinds {
+            text += &format!("{kind:<18} {agreed:>5} of {total:>5} agree\n");
+        }
+        let agreed: u64 = self.kinds.values().map(|(agreed, _)| agreed).sum();
+        let total: u64 = self.kinds.values().map(|(_, total)| total).sum();
+        text += &format!("{:<18} {agreed:>5} of {total:>5} agree, {} differ\n", "all", self.differences.len());
+        text
+    }
+
+    fn judge(&self) -> Result<()> {
+        let unexplained = self.differences.iter().filter(|difference| difference.reason.is_none()).count();
+        if unexplained > 0 || !self.idle.is_empty() {
+            bail!("{unexplained} differences are not explained, and {} exceptions are none", self.idle.len());
+        }
+        let total: u64 = self.kinds.values().map(|(_, total)| total).sum();
+        if self.differences.len() as u64 * 100 > total {
+            bail!("{} of {total} observations differ, which is more than one in a hundred", self.differences.len());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPECTED: &str = r#"{"capture": "a.pcap", "frame": 1, "kind": "dns_query", "mac": "00:00:00:00:00:00", "name": "one"}
+{"capture": "a.pcap", "frame": 2, "kind": "dns_query", "mac": "", "name": "two"}"#;
+
+    fn report(found: &str, listed: &str) -> Report {
+        let observations = |text| observations(text).expect("observations");
+        Report::new(&observations(EXPECTED), &observations(found), &exceptions(listed).expect("exceptions"))
+    }
+
+    #[test]
+    fn the_same_twice_agrees() {
+        let report = report(EXPECTED, "");
+        assert!(report.judge().is_ok());
+        assert_eq!(report.kinds["dns_query"], (2, 2));
+    }
+
+    #[test]
+    fn a_difference_needs_a_reason_and_must_be_rare() {
+        let found = EXPECTED.replace("two", "three");
+        assert!(report(&found, "").judge().expect_err("unexplained").to_string().contains("1 differences"));
+        assert!(report(&found, "a.pcap dns_query 2 why").judge().expect_err("half of all").to_string().contains("one in a hundred"));
+        let extra = format!("{EXPECTED}\n{}", EXPECTED.replace("a.pcap", "b.pcap"));
+        assert_eq!(report(&extra, "").differences.len(), 2);
+    }
+
+    #[test]
+    fn an_exception_that_is_none_fails() {
+        assert!(report(EXPECTED, "a.pcap dns_query 1 why").judge().is_err());
+        assert!(exceptions("a.pcap dns_query one why").is_err());
+    }
+
+    #[test]
+    fn the_listed_exceptions_can_be_read() {
+        assert!(!exceptions(super::EXCEPTIONS).expect("exceptions").is_empty());
+    }
+}
