@@ -112,12 +112,12 @@ pub struct Held<'a, const SIZE: usize> {
 }
 
 impl<'a, const SIZE: usize> Held<'a, SIZE> {
-    /// The buffer's first `length` bytes, at most the half of it.
+    /// The buffer's first `length` bytes, which are in its lower half.
     #[inline(always)]
     pub fn new(buffer: &'a [u8; SIZE], length: usize) -> Self {
         const { assert!(SIZE.is_power_of_two(), "offsets are masked") };
         let start = core::ptr::from_ref(buffer).expose_provenance();
-        Self { start, length: if length > SIZE / 2 { SIZE / 2 } else { length }, bytes: PhantomData }
+        Self { start, length, bytes: PhantomData }
     }
 }
 
@@ -125,10 +125,15 @@ impl<const SIZE: usize> Bytes for Held<'_, SIZE> {
     #[inline(always)]
     fn view<const N: usize>(&self, offset: usize) -> Option<View<'_, N>> {
         const { assert!(N <= SIZE / 2, "a view larger than what is held") };
-        if offset > SIZE / 2 || offset + N > self.length {
+        // As in `checked`.
+        #[cfg(not(target_arch = "bpf"))]
+        if offset > SIZE / 2 {
             return None;
         }
         let offset = opaque(offset) & (SIZE / 2 - 1);
+        if offset + N > self.length {
+            return None;
+        }
         Some(View { at: opaque(self.start + offset), bytes: PhantomData })
     }
 }

@@ -1,5 +1,5 @@
-//! Names in the kernel: where the table lies, and the library's steps as functions that the verifier checks by themselves, once, and not for
-//! each way through the headers or each question that leads to them.
+//! Names in the kernel: where the table lies, and the library's steps as functions that the verifier checks by themselves, once, and not
+//! for each way through the headers or each question that leads to them.
 //!
 //! What goes in and out of them is in [`STATE`], a value of this CPU.
 

@@ -67,7 +67,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(rest in prop::collection::vec(any::<u8>(), 0..300), start in prop::sample::select(vec!["GET ", "", "CONNECT ", "GET http://", "GET / HTTP/1.1\r\nHost:"])) {
+    fn any_bytes_are_read_without_a_panic(
+        rest in prop::collection::vec(any::<u8>(), 0..300),
+        start in prop::sample::select(vec!["GET ", "", "CONNECT ", "GET http://", "GET / HTTP/1.1\r\nHost:"]),
+    ) {
         let (reading, host) = read(&[start.as_bytes(), &rest].concat());
         prop_assert_eq!(reading == Reading::Name, !host.is_empty());
     }

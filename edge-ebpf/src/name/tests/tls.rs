@@ -139,7 +139,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(tail in prop::collection::vec(any::<u8>(), 0..200), changes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..4)) {
+    fn any_bytes_are_read_without_a_panic(
+        tail in prop::collection::vec(any::<u8>(), 0..200),
+        changes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..4),
+    ) {
         let mut bytes = [records(&message(&[server_name(b"a.b"), extension(16, b"\0\x03\x02h2")]), 4000), tail].concat();
         for (place, value) in changes {
             let place = place % bytes.len();
