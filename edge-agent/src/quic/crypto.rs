@@ -74,6 +74,12 @@ impl Keys {
         })
     }
 
+    /// Key, IV, key of the header's protection.
+    #[cfg(test)]
+    pub fn parts(&self) -> ([u8; 16], [u8; 12], [u8; 16]) {
+        (self.key, self.iv, self.header)
+    }
+
     /// The payload of an Initial; `None`: it was not made with these keys, or was changed.
     pub fn decrypt(&self, header: &Header<'_>, packet: &[u8]) -> Option<Vec<u8>> {
         let Self { key, iv, header: header_key } = self;

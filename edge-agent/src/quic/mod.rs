@@ -5,6 +5,8 @@
 mod crypto;
 mod header;
 mod initial;
+#[cfg(test)]
+pub mod made;
 
 use std::collections::BTreeMap;
 
@@ -92,5 +94,71 @@ impl Client {
         let [1, high, middle, low, body @ ..] = bytes.as_slice() else { return None };
         let length = usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low);
         body.get(..length).map(<[u8]>::to_vec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edge_ebpf::name::quic::version::{V1, V2};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FIRST: &[u8] = &[7; 8];
+    const OTHER: &[u8] = &[1, 2, 3];
+
+    fn hello(length: usize) -> Vec<u8> {
+        let body = (0..length).map(|place| place as u8);
+        [1, 0, (length >> 8) as u8, length as u8].into_iter().chain(body).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_in_any_order_over_any_initials(
+            (cuts, order) in prop::collection::btree_set(1usize..1800, 0..8)
+                .prop_flat_map(|cuts| (Just(cuts.clone()), Just((0..=cuts.len()).collect::<Vec<_>>()).prop_shuffle())),
+            v2 in any::<bool>(),
+        ) {
+            let message = hello(1796);
+            let bounds: Vec<usize> = [0].into_iter().chain(cuts).chain([message.len()]).collect();
+            let (version, kind) = if v2 { (V2, 0x10) } else { (V1, 0) };
+            let mut client = Client::default();
+            for (turn, place) in order.iter().enumerate() {
+                let (start, end) = (bounds[*place], bounds[place + 1]);
+                // The packets after the first go to the ID that the server chose.
+                let to = if turn == 0 { FIRST } else { OTHER };
+                let packet = made::initial(version, kind, to, FIRST, turn as u8, &made::crypto(start, &message[start..end]));
+                let found = client.datagram(&packet);
+                prop_assert_eq!(found.as_deref(), (turn + 1 == order.len()).then_some(&message[4..]));
+                // Sent again it says nothing new.
+                prop_assert_eq!(client.datagram(&packet), None);
+            }
+        }
+
+        #[test]
+        fn a_changed_packet_is_not_believed(place in 0usize..1100, value in 1u8..) {
+            let mut packet = made::initial(V1, 0, FIRST, FIRST, 0, &made::crypto(0, &hello(300)));
+            packet[place] ^= value;
+            prop_assert_eq!(Client::default().datagram(&packet), None);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let [first, _, _, _, version, ..] = bytes.as_mut_slice() {
+                *first |= 0xc0;
+                *version = 1;
+            }
+            prop_assert_eq!(Client::default().datagram(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn several_packets_in_a_datagram() {
+        let message = hello(400);
+        let packets: Vec<u8> = [(0, 100), (100, 404)]
+            .into_iter()
+            .flat_map(|(start, end)| made::initial(V1, 0, FIRST, FIRST, start as u8, &made::crypto(start, &message[start..end])))
+            .collect();
+        assert_eq!(Client::default().datagram(&packets).as_deref(), Some(&message[4..]));
     }
 }

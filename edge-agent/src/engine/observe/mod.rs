@@ -1,12 +1,14 @@
 //! What captured traffic tells about devices: the names that they ask for, and how their packets are made.
 //!
-//! The names are read by the library that is in the kernel program, out of streams put together here: a capture has no verdict to hurry for.
+//! The names are read by the library that is in the kernel program, out of streams put together here: no verdict waits for a capture.
 
 mod dhcp;
 mod http;
 mod segment;
 mod stream;
 mod syn;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::HashMap;
@@ -25,6 +27,9 @@ pub use self::syn::TcpSyn;
 /// Where queries are asked, and where DHCP servers listen.
 const DNS: u16 = 53;
 const DHCP_SERVER: u16 = 67;
+/// Where mirrored frames go to: switches and clouds send them in VXLAN (RFC 7348) or Geneve (RFC 8926).
+const VXLAN: u16 = 4789;
+const GENEVE: u16 = 6081;
 
 /// Something that a device did.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,7 +73,8 @@ impl Observation {
             Self::ClientHello { sni } | Self::QuicClientHello { sni } => json!({"sni": sni}),
             Self::HttpRequest { host, user_agent } => json!({"host": host, "user_agent": user_agent}),
             Self::Dhcp(Dhcp { device: _, message, params, vendor_class, hostname }) => {
-                json!({"message": message.map(|message| message.to_string()), "params": params, "vendor_class": vendor_class, "hostname": hostname})
+                let message = message.map(|message| message.to_string());
+                json!({"message": message, "params": params, "vendor_class": vendor_class, "hostname": hostname})
             }
             Self::TcpSyn(TcpSyn { ttl, window, options, mss, wscale }) => {
                 json!({"ttl": ttl, "window": window, "options": options, "mss": mss, "wscale": wscale})
@@ -113,6 +119,10 @@ impl Observer {
     fn udp(&mut self, segment: &Segment<'_>) -> Vec<(Mac, Observation)> {
         let Some(payload) = segment.udp() else { return Vec::new() };
         let Flow { source_port, destination_port, .. } = segment.flow;
+        if let Some(mirrored) = mirrored(destination_port, payload) {
+            // The device is who sent the frame, here as everywhere.
+            return self.frame(mirrored).into_iter().map(|(_, observation)| (segment.device, observation)).collect();
+        }
         if destination_port == DHCP_SERVER
             && let Some(dhcp) = dhcp::read(payload)
         {
@@ -125,5 +135,15 @@ impl Observer {
         let hello = self.quic.entry(segment.flow).or_default().datagram(payload);
         let read = hello.and_then(|hello| text::server_name(&hello));
         read.map(|sni| (segment.device, Observation::QuicClientHello { sni })).into_iter().collect()
+    }
+}
+
+/// The frame that a mirror packed up. It is shorter than what holds it, so frames within frames come to an end.
+fn mirrored(port: u16, payload: &[u8]) -> Option<&[u8]> {
+    match (port, payload) {
+        (VXLAN, [8, _, _, _, _, _, _, _, frame @ ..]) => Some(frame),
+        // Version 0 and the options' length in words; the protocol is Ethernet's number.
+        (GENEVE, [version @ 0..0x40, _, 0x65, 0x58, _, _, _, _, rest @ ..]) => rest.get(usize::from(*version) * 4..),
+        _ => None,
     }
 }

@@ -63,10 +63,10 @@ pub fn first_question(message: &[u8], transport: Transport) -> Option<String> {
 /// A label in lower case; what cannot be printed is in decimal (RFC 1035 section 5.1), what is no UTF-8 is replaced.
 fn spell(name: &mut String, label: &[u8]) {
     for letter in String::from_utf8_lossy(label).chars() {
-        match letter.to_ascii_lowercase() {
-            letter @ ('.' | '\\') => name.extend(['\\', letter]),
-            letter @ ('\0'..=' ' | '\x7f') => name.push_str(&format!("\\{:03}", u32::from(letter))),
-            letter => name.push(letter),
+        match letter {
+            '.' | '\\' => name.extend(['\\', letter]),
+            '\0'..=' ' | '\x7f' => name.push_str(&format!("\\{:03}", u32::from(letter))),
+            letter => name.extend(letter.to_lowercase()),
         }
     }
 }
