@@ -172,7 +172,7 @@ fn first_rule(rows: Rows, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
         if summary == 0 {
             break;
         }
-        let word = lowest_number(summary) as usize / GROUPS & (MAX_WORDS - 1);
+        let word = (lowest_number(summary) as usize / GROUPS) & (MAX_WORDS - 1);
         // Without this word's groups: those before them are done.
         summary &= !(((1 << GROUPS) - 1) << (word * GROUPS));
         let deciding = deciding(rows, word, frame, packet, tables, observer);

@@ -21,17 +21,21 @@ impl Build {
     /// Sets up, builds the agent and prints its path.
     pub fn run(&self) -> Result<()> {
         let Self { release } = self;
-        let profile = if *release { Profile::Release } else { Profile::Dev };
-        setup(Purpose::Build)?;
-        run(cargo().args(["build", "--package=edge-agent"]).args(profile.arguments()))?;
-        println!("{}", profile.agent(&target_dir()?).display());
+        println!("{}", agent(if *release { Profile::Release } else { Profile::Dev })?.display());
         Ok(())
     }
 }
 
+/// Sets up, builds the agent and returns its path.
+pub fn agent(profile: Profile) -> Result<PathBuf> {
+    setup(Purpose::Build)?;
+    run(cargo().args(["build", "--package=edge-agent"]).args(profile.arguments()))?;
+    Ok(profile.agent(&target_dir()?))
+}
+
 /// Of cargo's profiles, those that the agent is built with by name.
 #[derive(Clone, Copy)]
-enum Profile {
+pub enum Profile {
     Dev,
     Release,
 }

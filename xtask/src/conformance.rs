@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::build::build;
+use crate::build::{self, Profile};
 use crate::command::output;
 
 /// Where both may differ: capture, kind, frames, reason.
@@ -38,7 +38,7 @@ impl Conformance {
     pub fn run(&self) -> Result<()> {
         let Self { directory, agent } = self;
         let expected = observations(&read(&directory.join(EXPECTED))?)?;
-        let agent = agent.clone().map_or_else(build, Ok)?;
+        let agent = agent.clone().map_or_else(|| build::agent(Profile::Dev), Ok)?;
         let mut found = BTreeMap::new();
         for capture in captures(directory)? {
             let printed = output(Command::new(&agent).arg("fingerprint").arg("--json").arg(capture))?;

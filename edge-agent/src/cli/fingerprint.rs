@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use edge_agent::engine::capture::{self, Captured};
+use edge_agent::engine::capture::{self, Capture};
 use edge_agent::engine::observe::Observer;
 use edge_ebpf::packet::Mac;
 use serde_json::{Value, json};
@@ -24,12 +24,12 @@ pub struct Fingerprint {
 impl Fingerprint {
     pub fn run(self, _: &Path) -> anyhow::Result<ExitCode> {
         let Self { capture, json } = self;
-        let frames = capture::read(&capture)?;
+        let Capture { frames, .. } = capture::read(&capture)?;
         let file = capture.file_name().unwrap_or_default().to_string_lossy();
         let mut observer = Observer::default();
         let mut out = io::stdout().lock();
-        for (number, Captured { at: _, frame }) in (1u64..).zip(&frames) {
-            let Ok(frame) = frame else { continue };
+        for (number, captured) in (1u64..).zip(&frames) {
+            let Ok(frame) = captured.bytes() else { continue };
             for (device, observation) in observer.frame(frame) {
                 let details = observation.json();
                 if json {

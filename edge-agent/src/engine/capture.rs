@@ -47,6 +47,14 @@ impl Captured {
         self.missing > 0
     }
 
+    /// The Ethernet frame as far as it was captured.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn bytes(&self) -> Result<&[u8], NotReplayed> {
+        self.bytes.as_deref().map_err(|why| *why)
+    }
+
     /// The Ethernet frame in its full length; zeros stand for what was cut off behind the headers.
     ///
     /// # Errors

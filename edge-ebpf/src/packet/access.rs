@@ -70,7 +70,7 @@ impl<'a> Frame<'a> {
     }
 
     #[inline(always)]
-    pub fn len(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.end - self.start
     }
 

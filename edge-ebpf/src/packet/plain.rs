@@ -27,7 +27,7 @@ impl Packet {
             return None;
         }
         let total = usize::from(headers.u16::<16>());
-        if ethernet::HEADER + total > frame.len() {
+        if ethernet::HEADER + total > frame.length() {
             return None;
         }
         let room = total.checked_sub(IPV4_HEADER)?;
@@ -46,7 +46,7 @@ impl Packet {
             return None;
         }
         let room = usize::from(headers.u16::<18>());
-        if ethernet::HEADER + IPV6_HEADER + room > frame.len() {
+        if ethernet::HEADER + IPV6_HEADER + room > frame.length() {
             return None;
         }
         let protocol = headers.u8::<20>();

@@ -189,8 +189,11 @@ fn label(action: Action, monitored: bool) -> (&'static str, Verdict) {
     }
 }
 
-/// From each of these MACs up to the next one, the class of a device.
-fn devices(set: &Resolved, pool: &mut RowPool) -> Vec<(u64, u32)> {
+/// From each of these numbers up to the next one, a class.
+type Segments<T> = Vec<(T, u32)>;
+
+/// Classes of devices by their MACs.
+fn devices(set: &Resolved, pool: &mut RowPool) -> Segments<u64> {
     let partition = Partition::of(set.signals.iter().map(|Signal::Mac(ranges)| ranges.as_ref()));
     let row_of_class: Vec<u32> = partition
         .classes()
@@ -220,7 +223,8 @@ fn device_row(set: &Resolved, holds: &[bool]) -> Row {
     row
 }
 
-fn remotes(set: &Resolved, pool: &mut RowPool) -> (Vec<(u32, u32)>, Vec<(u128, u32)>) {
+/// The same for remotes' IPv4 and IPv6 addresses.
+fn remotes(set: &Resolved, pool: &mut RowPool) -> (Segments<u32>, Segments<u128>) {
     // Many destinations share a country: each distinct set takes part in the partition once.
     let mut place_of_set = HashMap::new();
     let mut sets = Vec::new();
@@ -253,7 +257,8 @@ fn remotes(set: &Resolved, pool: &mut RowPool) -> (Vec<(u32, u32)>, Vec<(u128, u
     (v4, v6)
 }
 
-fn services(set: &Resolved, pool: &mut RowPool) -> Vec<(u32, u32)> {
+/// The same for places of the service table.
+fn services(set: &Resolved, pool: &mut RowPool) -> Segments<u32> {
     let mut place_of_match = HashMap::new();
     let mut ranges = Vec::new();
     let mut rows_of_matches: Vec<Row> = Vec::new();
@@ -279,7 +284,7 @@ fn services(set: &Resolved, pool: &mut RowPool) -> Vec<(u32, u32)> {
 }
 
 /// The segments place by place.
-fn service_table(segments: Vec<(u32, u32)>) -> Box<Services> {
+fn service_table(segments: Segments<u32>) -> Box<Services> {
     let mut services: Box<Services> = vec![0; service::SLOTS].into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("sized above"));
     let mut segments = segments.into_iter().peekable();
     while let Some((start, class)) = segments.next() {
