@@ -36,7 +36,7 @@ impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
 
     #[inline(always)]
     fn minute(&mut self) -> u64 {
-        clock::minute()
+        clock::minute::<LINEAR>()
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use edge_ebpf::{
     abi::{Event, REPORT_SEEN, Reason, Verdict},
-    bits::lowest_number,
+    bits::{lowest, lowest_number},
     engine::NO_SLOT,
     packet::{Family, Packet},
 };
@@ -58,7 +58,13 @@ fn report<const PLAIN: bool>(packet: &Packet, arrival: Arrival, slot: u32, what:
 #[inline(always)]
 pub fn monitored<const PLAIN: bool>(packet: &Packet, arrival: Arrival, word: usize, bits: u64) {
     let Arrival { context, length } = arrival;
-    let due = edge_monitored(word as u64, bits, subject(packet), u64::from(length));
+    let subject = subject(packet);
+    let due = if PLAIN && bits == lowest(bits) {
+        // Mostly it is one rule, and a call would cost more than counting it.
+        if is_monitored_due(word as u64, lowest_number(bits), subject, length.into()) { bits } else { 0 }
+    } else {
+        edge_monitored(word as u64, bits, subject, length.into())
+    };
     if due != 0 && (!PLAIN || in_hand::edge_plain_in_hand(context) != 0) {
         edge_report_monitored(context, word as u64, due, u64::from(length));
     }
@@ -75,13 +81,19 @@ pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64, length: u64
         }
         let bit = lowest_number(bits);
         bits &= bits - 1;
-        let rule = constants::rule(word as u32 * u64::BITS + bit);
-        count::rule(rule.slot, length);
-        if rule.report != 0 && is_due(subject, rule.slot) {
+        if is_monitored_due(word, bit, subject, length) {
             due |= 1 << bit;
         }
     }
     due
+}
+
+/// Counts one rule of a word, and says whether its report is due.
+#[inline(always)]
+fn is_monitored_due(word: u64, bit: u32, subject: u64, length: u64) -> bool {
+    let rule = constants::rule(word as u32 * u64::BITS + bit);
+    count::rule(rule.slot, length);
+    rule.report != 0 && is_due(subject, rule.slot)
 }
 
 /// Reports the packet in hand for the monitored rules of a word's bits.
