@@ -17,7 +17,7 @@ use crate::measure::median;
 use crate::peers::{self, Features};
 use crate::report::{Row, rounded};
 use crate::sets::{self, BANNED, ELSEWHERE, PHONE};
-use crate::{Rows, scenario};
+use crate::{Rows, expected};
 
 const EMPTY: &str = "live_empty";
 const SHIPPED: &str = "live_shipped";
@@ -103,7 +103,7 @@ impl Pair {
 
     /// Million frames per second.
     fn rate(&self, namespace: &Namespace, transmit: &Xdp, frames: u32) -> Result<f64> {
-        let frame = scenario::frame(PHONE, BANNED.into());
+        let frame = expected::frame(PHONE, BANNED.into());
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context: Vec<u8> = [0, frame.len() as u32, 0, self.sender, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
         let before = (self.received(namespace)?, self.not_dropped(namespace)?);

@@ -1,5 +1,6 @@
 //! `./x bench`: what a packet costs, beside what it costs elsewhere, in one run on one machine. DESIGN's goals are in [`scenario`].
 
+mod expected;
 mod goal;
 mod kernel;
 mod line_rate;
