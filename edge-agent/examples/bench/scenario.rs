@@ -135,7 +135,7 @@ pub fn run(only: &str, namespace: &Namespace, quick: bool) -> Result<Rows> {
 impl Group {
     fn effort(self, quick: bool) -> Effort {
         let (millis, rounds) = match self {
-            Self::Fixed => (1, 400),
+            Self::Fixed => (6, 120),
             // Long enough for most of a table to have been read again: how much of it caches keep is a part of the cost.
             Self::Varied => (60, 24),
         };
