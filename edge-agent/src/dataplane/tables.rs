@@ -1,9 +1,9 @@
-//! Writes a compiled policy set into the maps of a generation that no packet sees yet (the tries' roots, the
-//! rows and the services are constants).
-
-use edge_ebpf::abi::{Link, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RateEntry, RuleEntry, TIMELINE_STRETCHES, max_classes, row_size};
+//! Writes a compiled policy set into the maps of a generation that no packet sees yet (the tries' roots, the rows and the services are
+//! constants).
 
 use std::os::fd::AsFd;
+
+use edge_ebpf::abi::{Link, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RateEntry, RuleEntry, TIMELINE_STRETCHES, max_classes, row_size};
 
 use super::batch;
 use super::error::Error;
