@@ -10,8 +10,10 @@ pub fn is_first_process() -> bool {
     std::process::id() == 1
 }
 
-/// Mounts the kernel's file systems, switches the BPF compiler on and the loopback interface up.
+/// Mounts the kernel's file systems, makes the folder for temporary files, switches the BPF compiler on and the loopback interface up.
 pub fn prepare() -> Result<()> {
+    let temporary = std::env::temp_dir();
+    fs::create_dir_all(&temporary).with_context(|| format!("cannot make {}", temporary.display()))?;
     for (kind, at) in [(c"devtmpfs", c"/dev"), (c"proc", c"/proc"), (c"sysfs", c"/sys"), (c"bpf", c"/sys/fs/bpf")] {
         mount(kind, at).with_context(|| format!("cannot mount {at:?}"))?;
     }
