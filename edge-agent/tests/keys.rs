@@ -95,7 +95,7 @@ fn every_key_of_the_agent_is_decoded() {
         sources,
         source_limits,
         always_allow,
-        uninspectable,
+        conduct,
     } = AgentConfig::read(Path::new(AGENT_FILE)).unwrap();
     let folder = Path::new("tests/data/complete");
     assert_eq!(interfaces, Interfaces { inside: vec!["lan0".into(), "lan1".into()], outside: vec!["wan0".into()] });
@@ -123,7 +123,7 @@ fn every_key_of_the_agent_is_decoded() {
     assert_eq!(macs.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["02:00:5e:00:53:01"]);
     for (index, reason) in Reason::ALL.into_iter().enumerate() {
         let expected = if index % 2 == 0 { OnUninspectable::Pass } else { OnUninspectable::Drop };
-        assert_eq!(uninspectable[reason as usize], expected, "{}", reason.name());
+        assert_eq!(conduct.on_uninspectable[reason as usize], expected, "{}", reason.name());
     }
 }
 

@@ -4,7 +4,7 @@
 //! the program reads them. Change one and raise [`SCHEMA`], so that an agent refuses pinned state that another version wrote.
 
 /// Version of everything that outlives one agent: the layouts of the pinned maps.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Words of 64 rules in a [`Row`].
 pub const MAX_WORDS: usize = 16;
@@ -211,11 +211,38 @@ pub enum Reason {
     NestedTags = 4,
     /// The header's destination is only the next stop: an IPv6 routing header with segments left, an IPv4 source route.
     SourceRoute = 5,
+    /// A DNS query that cannot be read, or not to its end.
+    DnsUnreadable = 6,
+    /// A TLS ClientHello that cannot be read.
+    TlsUnreadable = 7,
+    /// An HTTP request whose host is not in its first segment.
+    HttpUnreadable = 8,
+    /// A TCP segment that came before the one that begins the connection, or in the midst of a ClientHello.
+    OutOfOrder = 9,
+    /// A QUIC Initial, whose ClientHello is encrypted.
+    Quic = 10,
+    /// A ClientHello that may name a front, with the true name encrypted (RFC 9849).
+    Ech = 11,
+    /// A DNS query for a service's keys, which ECH needs (RFC 9460).
+    HttpsRecord = 12,
 }
 
 impl Reason {
-    pub const ALL: [Self; 6] =
-        [Self::Truncated, Self::BadHeader, Self::ExtensionChain, Self::FragmentWithoutFirst, Self::NestedTags, Self::SourceRoute];
+    pub const ALL: [Self; 13] = [
+        Self::Truncated,
+        Self::BadHeader,
+        Self::ExtensionChain,
+        Self::FragmentWithoutFirst,
+        Self::NestedTags,
+        Self::SourceRoute,
+        Self::DnsUnreadable,
+        Self::TlsUnreadable,
+        Self::HttpUnreadable,
+        Self::OutOfOrder,
+        Self::Quic,
+        Self::Ech,
+        Self::HttpsRecord,
+    ];
 
     /// Entries of a table with a counter for each reason and verdict, and the place in it.
     pub const SLOTS: usize = Self::ALL.len() * Verdict::ALL.len();
@@ -231,7 +258,18 @@ impl Reason {
             Self::FragmentWithoutFirst => "fragment_without_first",
             Self::NestedTags => "nested_tags",
             Self::SourceRoute => "source_route",
+            Self::DnsUnreadable => "dns_unreadable",
+            Self::TlsUnreadable => "tls_unreadable",
+            Self::HttpUnreadable => "http_unreadable",
+            Self::OutOfOrder => "out_of_order",
+            Self::Quic => "quic",
+            Self::Ech => "ech",
+            Self::HttpsRecord => "https_record",
         }
+    }
+
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        if (value as usize) < Self::ALL.len() { Some(Self::ALL[value as usize]) } else { None }
     }
 }
 
@@ -243,6 +281,21 @@ pub enum OnUninspectable {
     Drop = 1,
     /// Drop where an enforcing rule could have matched what is known of the packet (device, remote), pass elsewhere.
     DropIfRuleCouldMatch = 2,
+    /// As [`Self::DropIfRuleCouldMatch`], until the agent has told the kernel the name: for [`Reason::Quic`] alone.
+    Inspect = 3,
+}
+
+/// How a query for a name that is rejected is answered.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DnsReject {
+    /// There is no such name (RFC 1035 section 4.1.1, code 3).
+    #[default]
+    NxDomain = 0,
+    /// Refused by policy (code 5).
+    Refused = 1,
+    /// A and AAAA: 0.0.0.0 and ::, everything else without data.
+    NullAddress = 2,
 }
 
 /// Packets and bytes; one per CPU.
@@ -336,6 +389,49 @@ pub struct FragmentVerdict {
     pub reserved: [u8; 3],
 }
 
+/// The classes of the rules of a name, by how the name is met. Numbers of names index these; 0 is that of no name.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NameRules {
+    /// The packet carries the name.
+    pub carried: u32,
+    /// The packet's remote is an address that an answer gave for the name.
+    pub learned: u32,
+    /// The same, for rules that then only count and report.
+    pub learned_monitored: u32,
+    pub reserved: u32,
+}
+/// Names with different rules are told apart by 16 bits.
+pub const MAX_NAME_NUMBERS: usize = 1 << 16;
+
+/// Bytes at one place of the payload, by which a service is known whatever its port.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SignatureEntry {
+    /// The wanted bytes, the first one lowest, eight in each half; zero where any will do.
+    pub value: [u64; 2],
+    /// Ones where a byte is wanted.
+    pub mask: [u64; 2],
+    /// Of the rules that ask for it.
+    pub class: u32,
+    /// From the payload's start, in bytes.
+    pub offset: u16,
+    /// Bytes that have to be there behind the offset.
+    pub length: u16,
+    /// Destination ports, inclusive.
+    pub first_port: u16,
+    pub last_port: u16,
+    /// Protocol number; 0: the entry is not in use.
+    pub protocol: u8,
+    pub reserved: [u8; 3],
+}
+/// A flow remembers which of them it showed in 16 bits.
+pub const MAX_SIGNATURES: usize = 16;
+/// Bytes of a signature.
+pub const MAX_SIGNATURE_BYTES: usize = 16;
+/// Furthest place of a signature.
+pub const MAX_SIGNATURE_OFFSET: usize = 1024;
+
 /// A report of a matched rule or an uninspectable packet, for the ring buffer.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -415,6 +511,8 @@ const _: () = {
     assert!(size_of::<ReportBudget>() == 8);
     assert!(size_of::<ReportState>() == 16 + 4 * REPORT_SEEN);
     assert!(size_of::<Stamp>() == 16);
+    assert!(size_of::<NameRules>() == 16);
+    assert!(size_of::<SignatureEntry>() == 48);
     assert!(size_of::<Row>() == 128);
     assert!(size_of::<Node>() == 32);
 };

@@ -301,7 +301,7 @@ fn uninspectable(
     let verdict = match tables.on_uninspectable(reason) {
         OnUninspectable::Pass => Verdict::Pass,
         OnUninspectable::Drop => Verdict::Drop,
-        OnUninspectable::DropIfRuleCouldMatch => {
+        OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect => {
             // A source route's destination is not where the packet ends, so it says nothing.
             let next_stop_only = matches!(reason, Reason::SourceRoute) && matches!(side, Side::Inside);
             let remote_known = !matches!(packet.family, Family::None) && !next_stop_only;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use edge_agent::config::Conduct;
 use edge_agent::engine::frame::{Ends, FrameSpec, TcpFlags, Transport};
 use edge_agent::engine::{Engine, host::HostEngine};
 use edge_agent::policy::compile::Compiled;
@@ -10,7 +11,6 @@ use edge_ebpf::abi::{Verdict, row_size};
 use edge_ebpf::packet::Mac;
 use edge_ebpf::trie;
 
-use crate::kernel;
 use crate::measure::Expect;
 
 /// What XDP programs return (`enum xdp_action`, linux/bpf.h).
@@ -21,7 +21,7 @@ pub const PASS: u32 = 2;
 /// The verdict that the same tables give on the host.
 pub fn by_host(compiled: Arc<Compiled>) -> Expect {
     Box::new(move |frame, returned| {
-        let outcome = HostEngine::new(&compiled, kernel::on_uninspectable()).run(frame);
+        let outcome = HostEngine::new(&compiled, Conduct::default()).run(frame);
         returned != ABORTED && outcome.is_ok_and(|outcome| code(outcome.verdict) == returned)
     })
 }

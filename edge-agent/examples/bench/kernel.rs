@@ -8,34 +8,24 @@ use aya::maps::{Array, Map, ProgramArray};
 use aya::programs::xdp::{XdpLinkId, XdpMode};
 use aya::programs::{ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use edge_agent::config::AgentConfig;
+use edge_agent::config::Conduct;
 use edge_agent::dataplane;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
 use edge_agent::dataplane::nodes::{self, Layout};
-use edge_agent::dataplane::object::{Constants, Object, REASONS, Sharing, V4_NODES, V6_NODES};
+use edge_agent::dataplane::object::{Constants, Object, Sharing, V4_NODES, V6_NODES};
 use edge_agent::dataplane::pod::Value;
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::tables;
 use edge_agent::policy::compile::Compiled;
-use edge_ebpf::abi::{OnUninspectable, Reason};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_BENCH_OBJECT"));
 
-/// By [`Reason`], as `agent.yaml` has it by default.
-pub fn on_uninspectable() -> [OnUninspectable; Reason::ALL.len()] {
-    AgentConfig::default().uninspectable
-}
-
 /// The filter with a policy set in force, on no interface yet.
 pub fn filter(compiled: &Compiled) -> Result<Object> {
-    let mut verdicts = [OnUninspectable::Drop as u8; REASONS];
-    for (byte, verdict) in verdicts.iter_mut().zip(on_uninspectable()) {
-        *byte = verdict as u8;
-    }
     let interfaces = InterfaceHash::new(&[]).context("no interfaces collide")?;
     let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
     let rules = tables::rule_entries(compiled, &slots);
-    let constants = Constants { generation: 1, on_uninspectable: verdicts, clock_source: 0, interfaces: &interfaces, rules: &rules };
+    let constants = Constants { generation: 1, conduct: Conduct::default(), clock_source: 0, interfaces: &interfaces, rules: &rules };
     let mut object = Object::create(&constants, compiled, Sharing::Private)?;
     tables::fill(&mut object, compiled, &rules)?;
     object.load_programs()?;

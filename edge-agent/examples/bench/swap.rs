@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use edge_agent::config::Conduct;
 use edge_agent::dataplane::interfaces::Interfaces;
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::{Dataplane, Settings, WantedInterface, WantedMode};
@@ -14,10 +15,10 @@ use serde_json::{Map, Value, json};
 use xtask::command::output;
 use xtask::lab::{Directory, Namespace};
 
+use crate::Rows;
 use crate::goal::{Goal, Values};
 use crate::report::{Row, rounded};
 use crate::sets::{self, Folder};
-use crate::{Rows, kernel};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Job {
@@ -80,8 +81,7 @@ pub fn stages(job: Job, pins: &Path) -> Result<()> {
     drop(resolved);
     let compile_ms = watch.lap("compile_ms");
     let wanted = WantedInterface { name: INTERFACE.to_owned(), role: Role::Inside, mode: WantedMode::Native };
-    let settings =
-        Settings { pins: pins.to_owned(), interfaces: vec![wanted], on_uninspectable: kernel::on_uninspectable(), report_limit: 100 };
+    let settings = Settings { pins: pins.to_owned(), interfaces: vec![wanted], conduct: Conduct::default(), report_limit: 100 };
     let mut dataplane = Dataplane::open(settings.clone())?;
     watch.lap("open_ms");
     let swapped = dataplane.swap(&compiled, &settings, &interfaces)?;

@@ -80,6 +80,7 @@ fn describe_rule(set: &Resolved, rule: &Rule) -> RuleCase {
         ServiceMatch::Ports { protocol: PortProtocol::Udp, first, last } => format!("udp/{first}-{last}"),
         ServiceMatch::Icmp { family: Family::V4, kind } => format!("icmp/{kind}"),
         ServiceMatch::Icmp { family: Family::V6, kind } => format!("icmpv6/{kind}"),
+        ServiceMatch::Signature(id) => format!("signature {}", id.0),
     });
     RuleCase {
         id: rule.id.clone(),
@@ -128,6 +129,7 @@ fn verdicts(on_uninspectable: &[OnUninspectable; Reason::ALL.len()]) -> BTreeMap
         OnUninspectable::Pass => "pass",
         OnUninspectable::Drop => "drop",
         OnUninspectable::DropIfRuleCouldMatch => "drop_if_rule_could_match",
+        OnUninspectable::Inspect => "inspect",
     };
     Reason::ALL.into_iter().zip(on_uninspectable).map(|(reason, verdict)| (reason.name().into(), name(*verdict).into())).collect()
 }

@@ -97,7 +97,7 @@ pub fn random(rng: &mut Rng) -> Case {
         .collect();
     let on_uninspectable = Reason::ALL
         .map(|_| [OnUninspectable::Pass, OnUninspectable::Drop, OnUninspectable::DropIfRuleCouldMatch][[0, 1, 2, 2][rng.usize(..4)]]);
-    Case { policies: Resolved { policies, signals, groups, destinations, schedules, rules }, on_uninspectable }
+    Case { policies: Resolved { policies, signals, groups, destinations, schedules, signatures: Vec::new(), rules }, on_uninspectable }
 }
 
 /// Noon (UTC) of the Saturday before the end of summer time in Europe in 2014.

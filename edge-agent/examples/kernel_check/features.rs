@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use edge_agent::dataplane::object::REASONS;
+use edge_agent::config::Conduct;
 use edge_agent::policy::compile::{Compiled, CompiledRule, Timeline};
 use edge_agent::policy::model::{PolicyId, RateLimit, RateUnit};
-use edge_ebpf::abi::{MAX_WORDS, OnUninspectable, Verdict};
+use edge_ebpf::abi::{MAX_WORDS, OnUninspectable, Reason, Verdict};
 
 /// A constant and the values that policies and configuration can give it.
 struct Feature {
@@ -18,7 +18,7 @@ struct Feature {
 /// What the constants are taken from.
 struct Wanted<'a> {
     compiled: &'a mut Compiled,
-    on_uninspectable: &'a mut [u8; REASONS],
+    conduct: &'a mut Conduct,
 }
 
 const WORDS: [usize; MAX_WORDS] = {
@@ -31,6 +31,8 @@ const WORDS: [usize; MAX_WORDS] = {
     words
 };
 
+const VERDICTS: [OnUninspectable; 3] = [OnUninspectable::Pass, OnUninspectable::Drop, OnUninspectable::DropIfRuleCouldMatch];
+
 const FEATURES: &[Feature] = &[
     Feature { name: "words", values: &WORDS, set: |wanted, words| wanted.compiled.words = words },
     Feature { name: "monitored", values: &[0, 1], set: |wanted, any| wanted.compiled.monitored[0] = any as u64 },
@@ -39,12 +41,12 @@ const FEATURES: &[Feature] = &[
     Feature { name: "schedules", values: &[0, 1], set: set_schedules },
     Feature {
         name: "uninspectable",
-        values: &[OnUninspectable::Pass as usize, OnUninspectable::Drop as usize, OnUninspectable::DropIfRuleCouldMatch as usize],
-        set: |wanted, verdict| *wanted.on_uninspectable = [verdict as u8; REASONS],
+        values: &[0, 1, 2],
+        set: |wanted, verdict| wanted.conduct.on_uninspectable = [VERDICTS[verdict]; Reason::ALL.len()],
     },
 ];
 
-fn set_rates(Wanted { compiled, on_uninspectable: _ }: &mut Wanted<'_>, any: usize) {
+fn set_rates(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
     let limit = RateLimit { unit: RateUnit::Packets, per_second: 1, burst: 1 };
     let rule = CompiledRule {
         policy: PolicyId(0),
@@ -58,7 +60,7 @@ fn set_rates(Wanted { compiled, on_uninspectable: _ }: &mut Wanted<'_>, any: usi
     compiled.rules = vec![rule; any];
 }
 
-fn set_schedules(Wanted { compiled, on_uninspectable: _ }: &mut Wanted<'_>, any: usize) {
+fn set_schedules(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
     compiled.timeline = (any != 0).then(|| Timeline { first_minute: 0, stretches: vec![] });
 }
 
@@ -66,8 +68,8 @@ fn set_schedules(Wanted { compiled, on_uninspectable: _ }: &mut Wanted<'_>, any:
 pub struct Combination(Vec<usize>);
 
 impl Combination {
-    pub fn apply(&self, compiled: &mut Compiled, on_uninspectable: &mut [u8; REASONS]) {
-        let mut wanted = Wanted { compiled, on_uninspectable };
+    pub fn apply(&self, compiled: &mut Compiled, conduct: &mut Conduct) {
+        let mut wanted = Wanted { compiled, conduct };
         for (feature, value) in FEATURES.iter().zip(&self.0) {
             (feature.set)(&mut wanted, *value);
         }

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use edge_agent::config::Conduct;
 use edge_agent::dataplane::error::Error;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
 use edge_agent::dataplane::kernel::Kernel;
-use edge_agent::dataplane::object::{Constants, Object, REASONS, Sharing};
+use edge_agent::dataplane::object::{Constants, Object, Sharing};
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::model::Resolved;
@@ -63,7 +64,15 @@ fn check(Arguments { each, tests }: &Arguments) -> Result<usize> {
 }
 
 fn load_all(combinations: &[Combination]) -> Result<usize> {
-    let resolved = Resolved { policies: vec![], signals: vec![], groups: vec![], destinations: vec![], schedules: vec![], rules: vec![] };
+    let resolved = Resolved {
+        policies: vec![],
+        signals: vec![],
+        groups: vec![],
+        destinations: vec![],
+        schedules: vec![],
+        signatures: vec![],
+        rules: vec![],
+    };
     let nothing = compile(&resolved, Timestamp::UNIX_EPOCH)?;
     let mut failed = 0;
     for combination in combinations {
@@ -92,10 +101,10 @@ struct Loaded {
 
 fn load(combination: &Combination, nothing: &Compiled) -> Result<Loaded, Error> {
     let mut compiled = nothing.clone();
-    let mut on_uninspectable = [0; REASONS];
-    combination.apply(&mut compiled, &mut on_uninspectable);
+    let mut conduct = Conduct::default();
+    combination.apply(&mut compiled, &mut conduct);
     let interfaces = InterfaceHash { factor: 1, slots: [0; INTERFACE_HASH] };
-    let constants = Constants { generation: 1, on_uninspectable, clock_source: 0, interfaces: &interfaces, rules: &[] };
+    let constants = Constants { generation: 1, conduct, clock_source: 0, interfaces: &interfaces, rules: &[] };
     let mut object = Object::create(&constants, &compiled, Sharing::Private)?;
     let started = Instant::now();
     object.load_programs()?;

@@ -18,7 +18,7 @@ pub fn settings(config: &AgentConfig) -> Settings {
     Settings {
         pins: config.pins.clone(),
         interfaces: inside.iter().map(wanted(Role::Inside)).chain(outside.iter().map(wanted(Role::Outside))).collect(),
-        on_uninspectable: config.uninspectable,
+        conduct: config.conduct,
         report_limit: REPORT_LIMIT,
     }
 }

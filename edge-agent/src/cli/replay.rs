@@ -77,7 +77,7 @@ impl Replay {
         let mut laid_out = start;
         let mut compiled = compile(&resolution.resolved, laid_out)?;
         let kind = engine.kind();
-        let mut engine = kind.start(&resolution.resolved, &compiled, config.uninspectable)?;
+        let mut engine = kind.start(&resolution.resolved, &compiled, config.conduct)?;
         let mut out = io::stdout().lock();
         let mut summary = Summary { engine: kind.name(), frames: frames.len(), breaks_off, ..Summary::default() };
         let mut now = start;
@@ -101,7 +101,7 @@ impl Replay {
                 laid_out = now;
                 drop(engine);
                 compiled = compile(&resolution.resolved, laid_out)?;
-                engine = kind.start(&resolution.resolved, &compiled, config.uninspectable)?;
+                engine = kind.start(&resolution.resolved, &compiled, config.conduct)?;
             }
             engine.set_time(now)?;
             let seen = Seen::of(&frame, &inside);
@@ -166,7 +166,7 @@ fn groups(set: &Resolved, device: Mac) -> Vec<String> {
 
 fn line(number: u64, seen: &Seen, outcome: &Outcome, set: &Resolved, compiled: &Compiled) -> Value {
     let Seen { side: _, device, remote } = seen;
-    let Outcome { verdict, rule, monitored, reason, reply: _ } = outcome;
+    let Outcome { verdict, rule, monitored, reason, reply: _, name } = outcome;
     let rule = rule.and_then(|rule| compiled.rules.get(rule.index()));
     json!({
         "frame": number,
@@ -177,7 +177,7 @@ fn line(number: u64, seen: &Seen, outcome: &Outcome, set: &Resolved, compiled: &
         "device": device.map(mac),
         "groups": device.map(|device| groups(set, device)).unwrap_or_default(),
         "remote": remote,
-        "name": null,
+        "name": name,
         "reason": reason.map(|reason| reason.name()),
     })
 }
@@ -198,7 +198,7 @@ fn line_without_verdict(number: u64, why: NotReplayed) -> Value {
 }
 
 fn write_text(out: &mut impl Write, number: u64, seen: &Seen, outcome: &Outcome, compiled: &Compiled) -> io::Result<()> {
-    let Outcome { verdict, rule, monitored, reason, reply: _ } = outcome;
+    let Outcome { verdict, rule, monitored, reason, reply: _, name: _ } = outcome;
     let device = seen.device.map_or_else(|| "outside".to_owned(), mac);
     let remote = seen.remote.map_or_else(|| "-".to_owned(), |remote| remote.to_string());
     let why = match (rule, reason) {
@@ -226,7 +226,7 @@ struct Summary {
 
 impl Summary {
     fn add(&mut self, outcome: &Outcome, compiled: &Compiled) {
-        let Outcome { verdict, rule, monitored, reason, reply: _ } = outcome;
+        let Outcome { verdict, rule, monitored, reason, reply: _, name: _ } = outcome;
         *self.verdicts.entry(verdict.name()).or_default() += 1;
         for rule in rule.iter().chain(monitored) {
             *self.rules.entry(rule_name(compiled, *rule)).or_default() += 1;

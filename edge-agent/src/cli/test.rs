@@ -50,7 +50,7 @@ impl Test {
         let now = jiff::Timestamp::now();
         let compiled = compile(&resolution.resolved, now)?;
         let kind = engine.kind();
-        let mut examiner = Examiner::new(kind, &resolution.resolved, &compiled, config.uninspectable, now)?;
+        let mut examiner = Examiner::new(kind, &resolution.resolved, &compiled, config.conduct, now)?;
         let mut out = io::stdout().lock();
         let (mut passed, mut failed) = (0, 0);
         for test in &resolution.tests {
@@ -87,7 +87,7 @@ fn write_text(out: &mut impl Write, test: &ResolvedTest, differences: &[String])
 
 fn write_json(out: &mut impl Write, test: &ResolvedTest, compiled: &Compiled, outcome: &Outcome, differences: &[String]) -> io::Result<()> {
     let ResolvedTest { policy, test } = test;
-    let Outcome { verdict, rule, monitored, reason, reply: _ } = outcome;
+    let Outcome { verdict, rule, monitored, reason, reply: _, name: _ } = outcome;
     let line = serde_json::json!({
         "policy": policy,
         "name": test.name.value,

@@ -2,6 +2,7 @@
 //!
 //! Paths in it are relative to the file, unless absolute.
 
+mod conduct;
 pub mod keys;
 mod limits;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason};
 
+pub use self::conduct::{Conduct, TimeToLive};
 use self::limits::Days;
 pub use self::limits::{Share, SourceLimits};
 use crate::policy::address::AddressRange;
@@ -39,8 +41,7 @@ pub struct AgentConfig {
     pub sources: SourceFiles,
     pub source_limits: SourceLimits,
     pub always_allow: AlwaysAllow,
-    /// Indexed by [`Reason`].
-    pub uninspectable: [OnUninspectable; Reason::ALL.len()],
+    pub conduct: Conduct,
 }
 
 /// Names of interfaces by role. No name stands twice.
@@ -113,7 +114,7 @@ impl Default for AgentConfig {
             sources: SourceFiles::default(),
             source_limits: SourceLimits::default(),
             always_allow: AlwaysAllow::default(),
-            uninspectable: [OnUninspectable::DropIfRuleCouldMatch; Reason::ALL.len()],
+            conduct: Conduct::default(),
         }
     }
 }
@@ -204,7 +205,7 @@ impl AgentConfig {
             sources,
             source_limits,
             always_allow,
-            uninspectable,
+            conduct,
         } = &mut config;
         *interfaces = decode_interfaces(&at, problems);
         match at.text("xdp.mode") {
@@ -266,8 +267,8 @@ impl AgentConfig {
         };
         for reason in Reason::ALL {
             match at.text(&format!("uninspectable.{}", reason.name())) {
-                Some("pass") => uninspectable[reason as usize] = OnUninspectable::Pass,
-                Some("drop") => uninspectable[reason as usize] = OnUninspectable::Drop,
+                Some("pass") => conduct.on_uninspectable[reason as usize] = OnUninspectable::Pass,
+                Some("drop") => conduct.on_uninspectable[reason as usize] = OnUninspectable::Drop,
                 _ => {}
             }
         }

@@ -62,8 +62,15 @@ mod tests {
 
     #[test]
     fn rates_are_refused_by_name_where_the_program_has_none() {
-        let nothing =
-            Resolved { policies: vec![], signals: vec![], groups: vec![], destinations: vec![], schedules: vec![], rules: vec![] };
+        let nothing = Resolved {
+            policies: vec![],
+            signals: vec![],
+            groups: vec![],
+            destinations: vec![],
+            schedules: vec![],
+            signatures: vec![],
+            rules: vec![],
+        };
         let mut compiled = compile(&nothing, Timestamp::UNIX_EPOCH).unwrap();
         let (old, new) = (Kernel { scattered_frames: false }, Kernel { scattered_frames: true });
         assert!(old.refuse(&compiled).is_ok() && old.lacks().is_some() && new.lacks().is_none());

@@ -25,8 +25,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use aya::maps::{Array, Map, MapData, RingBuf};
-use edge_ebpf::abi::{Clock, MAX_INTERFACES, OnUninspectable, Reason, ReportBudget};
+use edge_ebpf::abi::{Clock, MAX_INTERFACES, ReportBudget};
 
+use crate::config::Conduct;
 use crate::policy::compile::Compiled;
 use attach::plan::Plan;
 use counters::Counters;
@@ -34,7 +35,7 @@ use error::Error;
 use interface_hash::InterfaceHash;
 use interfaces::Interface;
 use kernel::Kernel;
-use object::{CLOCK, Constants, EVENTS, Object, REASONS, REPORT_BUDGET, Sharing};
+use object::{CLOCK, Constants, EVENTS, Object, REPORT_BUDGET, Sharing};
 use pins::{LinkName, Lock, Pins};
 use pod::Value;
 use readout::{View, attached_mode};
@@ -47,8 +48,7 @@ pub struct Settings {
     /// Directory of the pins, on a BPF file system.
     pub pins: PathBuf,
     pub interfaces: Vec<WantedInterface>,
-    /// By [`Reason`].
-    pub on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+    pub conduct: Conduct,
     /// Reports that a CPU may make in a second.
     pub report_limit: u32,
 }
@@ -148,8 +148,7 @@ impl Dataplane {
         let hash = InterfaceHash::new(&by_index).ok_or_else(twice)?;
 
         let rules = tables::rule_entries(compiled, &rule_slots.slots);
-        let on_uninspectable = verdict_bytes(&settings.on_uninspectable);
-        let constants = Constants { generation, on_uninspectable, clock_source: 0, interfaces: &hash, rules: &rules };
+        let constants = Constants { generation, conduct: settings.conduct, clock_source: 0, interfaces: &hash, rules: &rules };
         let mut object = Object::create(&constants, compiled, Sharing::Pinned(&self.pins))?;
         self.counters.commit(&rule_slots, &interface_slots)?;
         tables::fill(&mut object, compiled, &rules)?;
@@ -245,7 +244,7 @@ impl Dataplane {
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {
-    let Settings { pins: _, interfaces, on_uninspectable: _, report_limit: _ } = settings;
+    let Settings { pins: _, interfaces, conduct: _, report_limit: _ } = settings;
     let mut names = HashSet::new();
     if let Some(twice) = interfaces.iter().find(|interface| !names.insert(&interface.name)) {
         return Err(Error::Twice { what: "the interface", name: twice.name.clone() });
@@ -259,13 +258,4 @@ fn check(settings: &Settings) -> Result<(), Error> {
 
 fn link_name(WantedInterface { name, role, mode: _ }: &WantedInterface) -> LinkName {
     LinkName { role: *role, interface: name.clone() }
-}
-
-fn verdict_bytes(by_reason: &[OnUninspectable; Reason::ALL.len()]) -> [u8; REASONS] {
-    // A place without a reason is never looked at; `Drop` is what the program makes of an unknown byte, too.
-    let mut bytes = [OnUninspectable::Drop as u8; REASONS];
-    for (byte, verdict) in bytes.iter_mut().zip(by_reason) {
-        *byte = *verdict as u8;
-    }
-    bytes
 }

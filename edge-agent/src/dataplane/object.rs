@@ -5,7 +5,7 @@ use std::io;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use edge_ebpf::abi::{MAX_RULES, Pool, Reason, RuleEntry, row_size};
+use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Pool, Reason, RuleEntry, row_size};
 
 use super::error::Error;
 use super::interface_hash::InterfaceHash;
@@ -15,6 +15,7 @@ use super::pins::Pins;
 use super::pod::{Plain, Value};
 use super::snapshot::Role;
 use super::tables::Sizes;
+use crate::config::Conduct;
 use crate::policy::compile::Compiled;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_EBPF_OBJECT"));
@@ -57,8 +58,7 @@ pub const INTERFACE_KEYS: &str = "INTERFACE_KEYS";
 #[derive(Debug)]
 pub struct Constants<'a> {
     pub generation: u32,
-    /// By [`Reason`]: the program's table has a power of two of places, so that an index needs only a mask.
-    pub on_uninspectable: [u8; REASONS],
+    pub conduct: Conduct,
     /// 0: the kernel's clock; [`edge_ebpf::abi::CLOCK_STANDS`] to try the program out.
     pub clock_source: u32,
     pub interfaces: &'a InterfaceHash,
@@ -66,8 +66,8 @@ pub struct Constants<'a> {
     pub rules: &'a [RuleEntry],
 }
 
-/// Places in the table of verdicts on uninspectable packets.
-pub const REASONS: usize = 8;
+/// Places in the program's table of verdicts on uninspectable packets: a power of two, so that an index needs only a mask.
+const REASONS: usize = 16;
 const _: () = assert!(Reason::ALL.len() <= REASONS);
 
 /// Where the shared maps are.
@@ -92,7 +92,7 @@ impl Object {
     /// # Errors
     /// If the kernel refuses one of them, cannot do what the policies want, or cannot be asked.
     pub fn create(constants: &Constants<'_>, compiled: &Compiled, sharing: Sharing<'_>) -> Result<Self, Error> {
-        let Constants { generation, on_uninspectable, clock_source, interfaces: InterfaceHash { factor, slots }, rules } = constants;
+        let Constants { generation, conduct, clock_source, interfaces: InterfaceHash { factor, slots }, rules } = constants;
         let words = u32::try_from(compiled.words.max(1)).unwrap_or(u32::MAX);
         let has_monitored = u32::from(compiled.monitored.iter().any(|word| *word != 0));
         let has_schedules = u32::from(compiled.timeline.is_some());
@@ -104,6 +104,8 @@ impl Object {
         let rules: Box<[RuleEntry; MAX_RULES]> = sized(rules)?;
         let kernel = Kernel::probe()?;
         kernel.refuse(compiled)?;
+        let Conduct { on_uninspectable, dns_reject: _, learned: _ } = conduct;
+        let verdicts = verdict_bytes(on_uninspectable);
         let mut loader = EbpfLoader::new();
         loader
             .override_global("GENERATION", generation, true)
@@ -121,7 +123,7 @@ impl Object {
             .override_global("RULE_ENTRIES", Value::of(rules.as_ref()), true)
             .override_global("MONITORED", &compiled.monitored, true)
             .override_global("RESTRICTING", &compiled.restricting, true)
-            .override_global("ON_UNINSPECTABLE", on_uninspectable, true)
+            .override_global("ON_UNINSPECTABLE", &verdicts, true)
             .override_global("INTERFACE_FACTOR", factor, true)
             .override_global("INTERFACE_SLOT", slots, true)
             .override_global("MAC_ROOT", Value::of(compiled.mac.root.as_ref()), true)
@@ -198,6 +200,15 @@ impl Object {
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+fn verdict_bytes(by_reason: &[OnUninspectable; Reason::ALL.len()]) -> [u8; REASONS] {
+    // A place without a reason is never looked at; `Drop` is what the program makes of an unknown byte, too.
+    let mut bytes = [OnUninspectable::Drop as u8; REASONS];
+    for (byte, verdict) in bytes.iter_mut().zip(by_reason) {
+        *byte = *verdict as u8;
+    }
+    bytes
 }
 
 /// The values, and defaults to the end of the table.

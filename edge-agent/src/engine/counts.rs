@@ -43,7 +43,7 @@ impl Expected {
 
     /// Counts what became of a frame of `length` bytes.
     pub fn add(&mut self, outcome: &Outcome, length: usize) {
-        let Outcome { verdict, rule, monitored, reason, reply: _ } = outcome;
+        let Outcome { verdict, rule, monitored, reason, reply: _, name: _ } = outcome;
         let Self { exceeded, counts: Counts { rules, verdicts, uninspectable } } = self;
         let count = |counter: &mut Counter| {
             counter.packets += 1;

@@ -16,6 +16,7 @@ use edge_ebpf::{
 use jiff::Timestamp;
 
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
+use crate::config::Conduct;
 use crate::dataplane::tables::{rate_entry, rule_entry};
 use crate::policy::{compile::Compiled, model::RuleId};
 
@@ -38,16 +39,19 @@ pub struct HostEngine<'a> {
 pub struct MissingEntry;
 
 impl<'a> HostEngine<'a> {
-    /// `on_uninspectable` by `Reason as usize`.
-    pub fn new(compiled: &'a Compiled, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
+    pub fn new(compiled: &'a Compiled, conduct: impl Into<Conduct>) -> Self {
         let now = nanoseconds(SOME_TIME);
-        Self { tables: HostTables { compiled, on_uninspectable }, fragments: HashMap::new(), buckets: HashMap::new(), now }
+        Self { tables: HostTables { compiled, conduct: conduct.into() }, fragments: HashMap::new(), buckets: HashMap::new(), now }
     }
 }
 
 impl Engine for HostEngine<'_> {
     fn set_time(&mut self, now: Timestamp) -> Result<(), EngineError> {
         self.now = nanoseconds(now);
+        Ok(())
+    }
+
+    fn answer(&mut self, _frame: &[u8]) -> Result<(), EngineError> {
         Ok(())
     }
 
@@ -60,7 +64,7 @@ impl Engine for HostEngine<'_> {
             Recorder { compiled: tables.compiled, fragments, buckets, now: *now, length: frame.len(), monitored: Vec::new() };
         if side == Side::Outside && !tables.has_inbound() {
             // The program then only counts.
-            return Ok(Outcome { verdict: Verdict::Pass, rule: None, monitored: Vec::new(), reason: None, reply: None });
+            return Ok(Outcome { verdict: Verdict::Pass, rule: None, monitored: Vec::new(), reason: None, reply: None, name: None });
         }
         let Decision { verdict, cause, rule, reason } = engine::decide(side, &view, &packet, tables, &mut observer).ok_or(MissingEntry)?;
         let monitored = observer.monitored;
@@ -72,13 +76,13 @@ impl Engine for HostEngine<'_> {
         };
         let mut reply = HostFrame { bytes: frame.to_vec() };
         let answered = verdict == Verdict::Reject && reject::reply(&mut reply, &packet);
-        Ok(Outcome { verdict, rule, monitored, reason, reply: answered.then_some(reply.bytes) })
+        Ok(Outcome { verdict, rule, monitored, reason, reply: answered.then_some(reply.bytes), name: None })
     }
 }
 
 struct HostTables<'a> {
     compiled: &'a Compiled,
-    on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+    conduct: Conduct,
 }
 
 impl Tables for HostTables<'_> {
@@ -132,7 +136,7 @@ impl Tables for HostTables<'_> {
         self.compiled.restricting[word]
     }
     fn on_uninspectable(&self, reason: Reason) -> OnUninspectable {
-        self.on_uninspectable[reason as usize]
+        self.conduct.on_uninspectable[reason as usize]
     }
 }
 

@@ -3,15 +3,16 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions};
-use edge_ebpf::abi::{CLOCK_STANDS, Clock, Counter, INTERFACE_HASH, OnUninspectable, Reason, Verdict};
+use edge_ebpf::abi::{CLOCK_STANDS, Clock, Counter, INTERFACE_HASH, Reason, Verdict};
 use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
 use super::counts::Counts;
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
+use crate::config::Conduct;
 use crate::dataplane::error::Error;
 use crate::dataplane::interface_hash::InterfaceHash;
-use crate::dataplane::object::{CLOCK, Constants, INTERFACE_COUNTERS, Object, REASONS, RULE_COUNTERS, Sharing, UNINSPECTABLE};
+use crate::dataplane::object::{CLOCK, Constants, INTERFACE_COUNTERS, Object, RULE_COUNTERS, Sharing, UNINSPECTABLE};
 use crate::dataplane::pod::Value;
 use crate::dataplane::snapshot::Role;
 use crate::dataplane::tables;
@@ -70,22 +71,18 @@ pub enum KernelEngineError {
 }
 
 impl KernelEngine {
-    /// Loads a generation. `on_uninspectable` by `Reason as usize`.
+    /// Loads a generation.
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub fn new(compiled: &Compiled, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Result<Self, KernelEngineError> {
-        let mut verdicts = [OnUninspectable::Drop as u8; REASONS];
-        for (place, verdict) in verdicts.iter_mut().zip(on_uninspectable) {
-            *place = verdict as u8;
-        }
+    pub fn new(compiled: &Compiled, conduct: impl Into<Conduct>) -> Result<Self, KernelEngineError> {
         // Test frames come in on the loopback interface; every interface has slot 0.
         let interfaces = InterfaceHash { factor: 1, slots: [0; INTERFACE_HASH] };
         // A rule's slot is its own number here; those of what exceeds a rate follow.
         let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
         let rules = tables::rule_entries(compiled, &slots);
         let constants =
-            Constants { generation: 1, on_uninspectable: verdicts, clock_source: CLOCK_STANDS, interfaces: &interfaces, rules: &rules };
+            Constants { generation: 1, conduct: conduct.into(), clock_source: CLOCK_STANDS, interfaces: &interfaces, rules: &rules };
         let mut object = Object::create(&constants, compiled, Sharing::Private)?;
         tables::fill(&mut object, compiled, &rules)?;
         object.load_programs()?;
@@ -157,13 +154,17 @@ impl KernelEngine {
         let reason = Reason::ALL.into_iter().find(|reason| Some(reason.slot(verdict)) == slot);
         let (monitored, deciding): (Vec<RuleId>, Vec<RuleId>) =
             changed(&before.rules, rules).map(|slot| self.rule_of_slot[slot]).partition(|rule| self.monitored[rule.index()]);
-        Ok(Outcome { verdict, rule: deciding.first().copied(), monitored, reason, reply })
+        Ok(Outcome { verdict, rule: deciding.first().copied(), monitored, reason, reply, name: None })
     }
 }
 
 impl Engine for KernelEngine {
     fn set_time(&mut self, now: Timestamp) -> Result<(), EngineError> {
         Ok(self.stand_at(now)?)
+    }
+
+    fn answer(&mut self, _frame: &[u8]) -> Result<(), EngineError> {
+        Ok(())
     }
 
     fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, EngineError> {

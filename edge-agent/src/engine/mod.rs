@@ -11,13 +11,14 @@ pub mod oracle;
 pub mod policy_test;
 pub mod trio;
 
-use edge_ebpf::abi::{OnUninspectable, Reason, Verdict};
+use edge_ebpf::abi::{Reason, Verdict};
 use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
 use self::host::{HostEngine, MissingEntry};
 use self::kernel::{KernelEngine, KernelEngineError};
 use self::oracle::Oracle;
+use crate::config::Conduct;
 use crate::policy::compile::Compiled;
 use crate::policy::model::{Resolved, RuleId};
 
@@ -45,6 +46,12 @@ pub trait Engine {
     fn run(&mut self, frame: &[u8]) -> Result<Outcome, EngineError> {
         self.run_on(Side::Inside, frame)
     }
+
+    /// Learns from a frame on its way to a device what addresses an answer gives for watched names.
+    ///
+    /// # Errors
+    /// As [`Self::run_on`].
+    fn answer(&mut self, frame: &[u8]) -> Result<(), EngineError>;
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,20 +82,15 @@ impl EngineKind {
         }
     }
 
-    /// An engine of this kind for `policies`, of which `compiled` was made. `on_uninspectable` by `Reason as usize`.
+    /// An engine of this kind for `policies`, of which `compiled` was made.
     ///
     /// # Errors
     /// If the kernel refuses the program.
-    pub fn start<'a>(
-        self,
-        policies: &'a Resolved,
-        compiled: &'a Compiled,
-        on_uninspectable: [OnUninspectable; Reason::ALL.len()],
-    ) -> Result<Box<dyn Engine + 'a>, EngineError> {
+    pub fn start<'a>(self, policies: &'a Resolved, compiled: &'a Compiled, conduct: Conduct) -> Result<Box<dyn Engine + 'a>, EngineError> {
         Ok(match self {
-            Self::Kernel => Box::new(KernelEngine::new(compiled, on_uninspectable)?),
-            Self::Host => Box::new(HostEngine::new(compiled, on_uninspectable)),
-            Self::Oracle => Box::new(Oracle::new(policies, on_uninspectable)),
+            Self::Kernel => Box::new(KernelEngine::new(compiled, conduct)?),
+            Self::Host => Box::new(HostEngine::new(compiled, conduct)),
+            Self::Oracle => Box::new(Oracle::new(policies, conduct)),
         })
     }
 }
@@ -110,4 +112,6 @@ pub struct Outcome {
     pub reason: Option<Reason>,
     /// The answer to a rejected frame; `None` where none is due.
     pub reply: Option<Vec<u8>>,
+    /// The name that a watched device's packet carries: the first question's, the ClientHello's or the request's. In lower case.
+    pub name: Option<String>,
 }

@@ -1,11 +1,11 @@
 //! The tests that policies carry: each is one packet, asked of an engine, and what was expected of it.
 
-use edge_ebpf::abi::{OnUninspectable, Reason};
 use edge_ebpf::packet::Mac;
 use jiff::Timestamp;
 
 use super::frame::{Ends, FrameSpec, Transport};
 use super::{Engine, EngineError, EngineKind, Outcome};
+use crate::config::Conduct;
 use crate::policy::compile::{CompileError, Compiled, compile};
 use crate::policy::expectation::{Expectation, PolicyTest, RuleName};
 use crate::policy::model::{PortProtocol, Resolved, RuleId};
@@ -17,7 +17,7 @@ use crate::policy::service::ServicePoint;
 pub struct Examiner<'a> {
     kind: EngineKind,
     policies: &'a Resolved,
-    on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+    conduct: Conduct,
     now: Timestamp,
     /// For all tests, where neither the time nor an earlier packet makes a difference.
     engine: Option<Box<dyn Engine + 'a>>,
@@ -32,7 +32,7 @@ pub enum ExaminerError {
 }
 
 impl<'a> Examiner<'a> {
-    /// `compiled` was made of `policies`; `on_uninspectable` by `Reason as usize`; `now` is when packets come whose test does not say.
+    /// `compiled` was made of `policies`; `now` is when packets come whose test does not say.
     ///
     /// # Errors
     /// If the kernel refuses the program.
@@ -40,12 +40,12 @@ impl<'a> Examiner<'a> {
         kind: EngineKind,
         policies: &'a Resolved,
         compiled: &'a Compiled,
-        on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+        conduct: Conduct,
         now: Timestamp,
     ) -> Result<Self, EngineError> {
         let always_alike = compiled.timeline.is_none() && compiled.rules.iter().all(|rule| rule.limit.is_none());
-        let engine = if always_alike { Some(kind.start(policies, compiled, on_uninspectable)?) } else { None };
-        Ok(Self { kind, policies, on_uninspectable, now, engine })
+        let engine = if always_alike { Some(kind.start(policies, compiled, conduct)?) } else { None };
+        Ok(Self { kind, policies, conduct, now, engine })
     }
 
     /// What becomes of the test's packet.
@@ -60,7 +60,7 @@ impl<'a> Examiner<'a> {
         let at = test.at.unwrap_or(self.now);
         // The tables know about a year.
         let compiled = compile(self.policies, at)?;
-        let mut engine = self.kind.start(self.policies, &compiled, self.on_uninspectable)?;
+        let mut engine = self.kind.start(self.policies, &compiled, self.conduct)?;
         engine.set_time(at)?;
         Ok(engine.run_on(test.side, &frame)?)
     }
@@ -128,6 +128,8 @@ pub fn differences(test: &ResolvedTest, compiled: &Compiled, outcome: &Outcome) 
 mod tests {
     use std::fs;
 
+    use edge_ebpf::abi::{OnUninspectable, Reason};
+
     use super::*;
     use crate::config::AlwaysAllow;
     use crate::policy::load::{load, today};
@@ -157,9 +159,9 @@ spec:
         let loaded = load(&[folder.path().to_owned()], today());
         let resolution = resolve(loaded, &AlwaysAllow::default(), &[], &mut sources).expect("a right policy");
         let compiled = compile(&resolution.resolved, jiff::Timestamp::now()).expect("small");
-        let on_uninspectable = [OnUninspectable::Drop; Reason::ALL.len()];
+        let conduct = [OnUninspectable::Drop; Reason::ALL.len()].into();
         let now = jiff::Timestamp::now();
-        let mut examiner = Examiner::new(EngineKind::Host, &resolution.resolved, &compiled, on_uninspectable, now).expect("needs nothing");
+        let mut examiner = Examiner::new(EngineKind::Host, &resolution.resolved, &compiled, conduct, now).expect("needs nothing");
         let [test] = resolution.tests.as_slice() else { panic!("one test") };
         let outcome = examiner.ask(&test.test).expect("whole tables");
         differences(test, &compiled, &outcome)
@@ -175,8 +177,8 @@ spec:
         let resolution = resolve(loaded, &AlwaysAllow::default(), &[], &mut sources).expect("a right policy");
         let now = "2026-01-01T12:00:00Z".parse().expect("a time");
         let compiled = compile(&resolution.resolved, now).expect("small");
-        let on_uninspectable = [OnUninspectable::Drop; Reason::ALL.len()];
-        let mut examiner = Examiner::new(kind, &resolution.resolved, &compiled, on_uninspectable, now).expect("needs nothing");
+        let conduct = [OnUninspectable::Drop; Reason::ALL.len()].into();
+        let mut examiner = Examiner::new(kind, &resolution.resolved, &compiled, conduct, now).expect("needs nothing");
         resolution.tests.iter().map(|test| differences(test, &compiled, &examiner.ask(&test.test).expect("an answer"))).collect()
     }
 

@@ -1,6 +1,5 @@
 //! The three engines side by side: what they do not agree on is a defect of one of them.
 
-use edge_ebpf::abi::{OnUninspectable, Reason};
 use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
@@ -9,6 +8,7 @@ use super::host::HostEngine;
 use super::kernel::{Act, KernelEngine};
 use super::oracle::Oracle;
 use super::{Engine, EngineError, Outcome};
+use crate::config::Conduct;
 use crate::policy::compile::Compiled;
 use crate::policy::model::Resolved;
 
@@ -36,15 +36,11 @@ pub enum Disagreement {
 }
 
 impl<'a> Trio<'a> {
-    /// `on_uninspectable` by `Reason as usize`; without a kernel engine, which needs root, it is two.
-    pub fn new(
-        policies: &'a Resolved,
-        compiled: &'a Compiled,
-        on_uninspectable: [OnUninspectable; Reason::ALL.len()],
-        kernel: Option<KernelEngine>,
-    ) -> Self {
-        let host = HostEngine::new(compiled, on_uninspectable);
-        let oracle = Oracle::new(policies, on_uninspectable);
+    /// Without a kernel engine, which needs root, it is two.
+    pub fn new(policies: &'a Resolved, compiled: &'a Compiled, conduct: impl Into<Conduct>, kernel: Option<KernelEngine>) -> Self {
+        let conduct = conduct.into();
+        let host = HostEngine::new(compiled, conduct);
+        let oracle = Oracle::new(policies, conduct);
         Self { host, oracle, kernel, expected: Expected::of(compiled) }
     }
 
@@ -69,7 +65,8 @@ impl<'a> Trio<'a> {
             disagreement => return Ok(disagreement),
         };
         if let Some(kernel) = self.kernel.as_mut().filter(|_| frame.len() >= SHORTEST) {
-            let kernel = kernel.run_on(side, frame)?;
+            // The program tells names in its reports alone.
+            let kernel = Outcome { name: host.name.clone(), ..kernel.run_on(side, frame)? };
             if kernel != host {
                 return Ok(Err(Disagreement::Kernel { host, kernel }));
             }
@@ -106,6 +103,17 @@ impl<'a> Trio<'a> {
         let counted = kernel.counts()?;
         let expected = self.expected.counts();
         if counted == *expected { Ok(Ok(())) } else { Ok(Err(Disagreement::Counts { expected: expected.clone(), counted })) }
+    }
+
+    /// Lets all of them learn from a frame on its way to a device.
+    ///
+    /// # Errors
+    /// If an engine cannot.
+    pub fn answer(&mut self, frame: &[u8]) -> Result<(), EngineError> {
+        let Self { host, oracle, kernel, expected: _ } = self;
+        host.answer(frame)?;
+        oracle.answer(frame)?;
+        kernel.as_mut().filter(|_| frame.len() >= SHORTEST).map_or(Ok(()), |kernel| kernel.answer(frame))
     }
 
     fn on_host(&mut self, side: Side, frame: &[u8]) -> Result<Result<Outcome, Disagreement>, EngineError> {

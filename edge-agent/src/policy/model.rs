@@ -30,6 +30,8 @@ index! {
     DestinationId,
     /// Index into [`Resolved::schedules`].
     ScheduleId,
+    /// Index into [`Resolved::signatures`].
+    SignatureId,
     /// Index into [`Resolved::rules`]: its place in the order of evaluation, and its bit in a row.
     RuleId,
 }
@@ -43,6 +45,7 @@ pub struct Resolved {
     pub groups: Vec<Group>,
     pub destinations: Vec<Destination>,
     pub schedules: Vec<Schedule>,
+    pub signatures: Vec<Signature>,
     /// In order of evaluation; the first one that matches and is not monitored decides.
     pub rules: Vec<Rule>,
 }
@@ -185,6 +188,22 @@ pub enum ServiceMatch {
         family: Family,
         kind: u8,
     },
+    /// The payload shows it.
+    Signature(SignatureId),
+}
+
+/// Bytes at one place of the payload, by which a service is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signature {
+    pub policy: PolicyId,
+    pub name: String,
+    pub protocol: PortProtocol,
+    /// Destination ports, inclusive ranges; at least one.
+    pub ports: Vec<(u16, u16)>,
+    /// Of the first byte from the payload's start; at most [`edge_ebpf::abi::MAX_SIGNATURE_OFFSET`].
+    pub offset: u16,
+    /// At least one byte and at most [`edge_ebpf::abi::MAX_SIGNATURE_BYTES`]; `None` stands for any.
+    pub bytes: Vec<Option<u8>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

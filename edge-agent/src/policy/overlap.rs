@@ -131,7 +131,7 @@ struct Boxes {
 
 impl Boxes {
     fn new(resolved: &Resolved) -> Self {
-        let Resolved { policies, signals, groups, destinations, schedules: _, rules } = resolved;
+        let Resolved { policies, signals, groups, destinations, schedules: _, signatures: _, rules } = resolved;
         let groups_macs: Vec<Ranges<u64>> = groups.iter().map(|group| macs(&group.when, signals)).collect();
         let known = groups.iter().zip(&groups_macs).filter(|(group, _)| !policies[group.policy.index()].built_in);
         let unknown = other_macs(&union(known.map(|(_, macs)| macs)));

@@ -24,7 +24,7 @@ pub struct Summary {
 
 impl Summary {
     pub fn of(resolved: &Resolved) -> Self {
-        let Resolved { policies, signals, groups, destinations, schedules: _, rules } = resolved;
+        let Resolved { policies, signals, groups, destinations, schedules: _, signatures: _, rules } = resolved;
         let own = |policy: PolicyId| !policies[policy.index()].built_in;
         // A country is one set, however many policies name it.
         let mut seen = HashSet::new();

@@ -171,7 +171,7 @@ pub struct ExpectCase {
 impl ExpectCase {
     /// An outcome in the corpus' own words.
     pub fn of(outcome: &Outcome, set: &Resolved) -> Self {
-        let Outcome { verdict, rule, monitored, reason, reply } = outcome;
+        let Outcome { verdict, rule, monitored, reason, reply, name: _ } = outcome;
         Self {
             verdict: verdict.name().into(),
             rule: rule.map(|rule| rule_name(set, rule)),

@@ -61,6 +61,7 @@ pub fn set_of(rules: Vec<Rule>) -> Resolved {
         signals: vec![Signal::Mac(Arc::new(macs))],
         groups: vec![Group { policy: PolicyId(0), name: "phones".into(), when: Expr::Signal(SignalId(0)) }],
         schedules: Vec::new(),
+        signatures: Vec::new(),
         destinations: vec![Destination {
             policy: PolicyId(0),
             name: "banned".into(),

@@ -247,8 +247,8 @@ fn an_interface_that_another_tool_has_is_told_of_until_it_lets_go() {
     agent.namespace.veth("taken", "device");
     let pins = agent.namespace.pins().root().with_file_name(format!("edge-kernel-{}-tool", std::process::id()));
     let wanted = WantedInterface { name: "taken".to_owned(), role: Role::Inside, mode: WantedMode::Native };
-    let on_uninspectable = [OnUninspectable::Pass; Reason::ALL.len()];
-    let settings = Settings { pins, interfaces: vec![wanted], on_uninspectable, report_limit: 0 };
+    let conduct = [OnUninspectable::Pass; Reason::ALL.len()].into();
+    let settings = Settings { pins, interfaces: vec![wanted], conduct, report_limit: 0 };
     let mut tool = Dataplane::open(settings.clone()).expect("opens");
     tool.swap(&all("p", Action::Pass), &settings, &agent.namespace.interfaces()).expect("attaches");
     let program = agent.namespace.program("taken");

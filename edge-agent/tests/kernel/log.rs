@@ -8,12 +8,12 @@ use crate::policies;
 use aya::programs::{TestRun, TestRunOptions};
 use aya_log::EbpfLogger;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
-use edge_agent::dataplane::object::{Constants, Object, REASONS, Sharing};
+use edge_agent::dataplane::object::{Constants, Object, Sharing};
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::tables;
 use edge_agent::engine::frame::{Ends, FrameSpec, Transport};
 use edge_agent::policy::model::Action;
-use edge_ebpf::abi::{Entry, FANOUT, OnUninspectable};
+use edge_ebpf::abi::{Entry, FANOUT, OnUninspectable, Reason};
 use edge_ebpf::packet::Mac;
 
 #[derive(Clone, Default)]
@@ -58,8 +58,8 @@ const XDP_DROP: u32 = 1;
 fn run(compiled: &edge_agent::policy::compile::Compiled, destination: Ipv4Addr) -> (u32, Vec<(log::Level, String)>) {
     let interfaces = InterfaceHash::new(&[]).expect("no interface, no collision");
     let rules = tables::rule_entries(compiled, &[0]);
-    let on_uninspectable = [OnUninspectable::Drop as u8; REASONS];
-    let constants = Constants { generation: 7, on_uninspectable, clock_source: 0, interfaces: &interfaces, rules: &rules };
+    let conduct = [OnUninspectable::Drop; Reason::ALL.len()].into();
+    let constants = Constants { generation: 7, conduct, clock_source: 0, interfaces: &interfaces, rules: &rules };
     let mut object = Object::create(&constants, compiled, Sharing::Private).expect("the kernel takes the maps");
     tables::fill(&mut object, compiled, &rules).expect("filled");
     object.load_programs().expect("the kernel takes the programs");

@@ -33,6 +33,7 @@ pub fn to(name: &str, rule: &str, addresses: &[Ipv4Addr], action: Action) -> Com
             domains: Domains::default(),
         }],
         schedules: Vec::new(),
+        signatures: Vec::new(),
         rules: vec![Rule {
             policy: PolicyId(0),
             id: rule.to_owned(),

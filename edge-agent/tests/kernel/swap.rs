@@ -15,7 +15,7 @@ fn settings(namespace: &Namespace, interfaces: &[(&str, Role, WantedMode)]) -> S
     Settings {
         pins: namespace.pins().root().to_owned(),
         interfaces: interfaces.iter().map(wanted).collect(),
-        on_uninspectable: [OnUninspectable::Drop; Reason::ALL.len()],
+        conduct: [OnUninspectable::Drop; Reason::ALL.len()].into(),
         report_limit: 100,
     }
 }

@@ -162,7 +162,7 @@ impl Run {
         let settings = Settings {
             pins: namespace.pins().root().to_owned(),
             interfaces: vec![wanted],
-            on_uninspectable: [OnUninspectable::Drop; Reason::ALL.len()],
+            conduct: [OnUninspectable::Drop; Reason::ALL.len()].into(),
             report_limit: 100,
         };
         let interfaces = namespace.interfaces();

@@ -63,7 +63,7 @@ static ROWS: Constant<Pool> = Constant([0; POOL]);
 static RULE_ENTRIES: Constant<[RuleEntry; MAX_RULES]> = Constant([NO_RULE; MAX_RULES]);
 const NO_RULE: RuleEntry = RuleEntry { slot: 0, exceeded_slot: 0, verdict: 0, report: 0, limited: 0, reserved: 0, rule: 0 };
 #[unsafe(no_mangle)]
-static ON_UNINSPECTABLE: Constant<[u8; 8]> = Constant([OnUninspectable::Drop as u8; 8]);
+static ON_UNINSPECTABLE: Constant<[u8; 16]> = Constant([OnUninspectable::Drop as u8; 16]);
 #[unsafe(no_mangle)]
 static MONITORED: Constant<Row> = Constant([0; MAX_WORDS]);
 #[unsafe(no_mangle)]
@@ -174,6 +174,7 @@ pub fn on_uninspectable(reason: Reason) -> OnUninspectable {
     match ON_UNINSPECTABLE.at(reason as usize) {
         0 => OnUninspectable::Pass,
         2 => OnUninspectable::DropIfRuleCouldMatch,
+        3 => OnUninspectable::Inspect,
         _ => OnUninspectable::Drop,
     }
 }

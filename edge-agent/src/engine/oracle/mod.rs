@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use self::decode::{Datagram, Decoded, Service, What};
 use super::{Engine, EngineError, Outcome, SOME_TIME};
+use crate::config::Conduct;
 use crate::policy::model::{
     Action, AddressSet, DeviceSelector, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, RuleId, ServiceMatch,
     Signal,
@@ -21,7 +22,7 @@ use crate::policy::model::{
 /// A policy set, and what became of the first fragments.
 pub struct Oracle<'a> {
     policies: &'a Resolved,
-    on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+    conduct: Conduct,
     first_fragments: HashMap<Datagram, (Verdict, Option<RuleId>)>,
     /// Nanoseconds' worth of packets that a device may still send under a rule, and when that was.
     buckets: HashMap<(Option<u64>, RuleId), (u128, Timestamp)>,
@@ -29,15 +30,18 @@ pub struct Oracle<'a> {
 }
 
 impl<'a> Oracle<'a> {
-    /// `on_uninspectable` by `Reason as usize`.
-    pub fn new(policies: &'a Resolved, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
-        Self { policies, on_uninspectable, first_fragments: HashMap::new(), buckets: HashMap::new(), now: SOME_TIME }
+    pub fn new(policies: &'a Resolved, conduct: impl Into<Conduct>) -> Self {
+        Self { policies, conduct: conduct.into(), first_fragments: HashMap::new(), buckets: HashMap::new(), now: SOME_TIME }
     }
 }
 
 impl Engine for Oracle<'_> {
     fn set_time(&mut self, now: Timestamp) -> Result<(), EngineError> {
         self.now = now;
+        Ok(())
+    }
+
+    fn answer(&mut self, _frame: &[u8]) -> Result<(), EngineError> {
         Ok(())
     }
 
@@ -142,11 +146,13 @@ impl Oracle<'_> {
                 && (remote.is_none() || self.to(rule, remote))
                 && self.holds_now(rule)
         };
-        let verdict = match self.on_uninspectable[reason as usize] {
+        let verdict = match self.conduct.on_uninspectable[reason as usize] {
             OnUninspectable::Pass => Verdict::Pass,
             OnUninspectable::Drop => Verdict::Drop,
-            OnUninspectable::DropIfRuleCouldMatch if self.policies.rules.iter().any(could_match) => Verdict::Drop,
-            OnUninspectable::DropIfRuleCouldMatch => Verdict::Pass,
+            OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect if self.policies.rules.iter().any(could_match) => {
+                Verdict::Drop
+            }
+            OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect => Verdict::Pass,
         };
         outcome(verdict, None, Vec::new(), Some(reason))
     }
@@ -224,6 +230,7 @@ fn asks(wanted: ServiceMatch, service: Service) -> bool {
         }
         ServiceMatch::Icmp { family: Family::V4, kind } => service == Service::Icmp(kind),
         ServiceMatch::Icmp { family: Family::V6, kind } => service == Service::Icmpv6(kind),
+        ServiceMatch::Signature(_) => false,
     }
 }
 
@@ -236,5 +243,5 @@ fn verdict(action: Action) -> Verdict {
 }
 
 fn outcome(verdict: Verdict, rule: Option<RuleId>, monitored: Vec<RuleId>, reason: Option<Reason>) -> Outcome {
-    Outcome { verdict, rule, monitored, reason, reply: None }
+    Outcome { verdict, rule, monitored, reason, reply: None, name: None }
 }

@@ -316,6 +316,7 @@ pub(super) fn service_slots(wanted: ServiceMatch) -> Ranges<u32> {
             };
             vec![span(base + usize::from(first), base + usize::from(last))]
         }
+        ServiceMatch::Signature(_) => Vec::new(),
         ServiceMatch::Icmp { family, kind } => {
             let base = match family {
                 Family::V4 => service::ICMP,
