@@ -3,6 +3,8 @@
 //! Every type here is `repr(C)` without implicit padding, and its size is asserted below: the agent writes these bytes into maps and
 //! the program reads them. Change one and raise [`SCHEMA`], so that an agent refuses pinned state that another version wrote.
 
+use crate::inspect::KEPT;
+
 /// Version of everything that outlives one agent: the layouts of the pinned maps.
 pub const SCHEMA: u32 = 2;
 
@@ -404,6 +406,18 @@ pub struct NameRules {
 /// Names with different rules are told apart by 16 bits.
 pub const MAX_NAME_NUMBERS: usize = 1 << 16;
 
+/// The beginning of a ClientHello that goes on in later segments.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KeptHello {
+    /// Bytes of it that are kept.
+    pub length: u32,
+    pub reserved: u32,
+    pub bytes: [u8; KEPT],
+}
+/// Kept at once.
+pub const MAX_HELLOS: u32 = 2048;
+
 /// Bytes at one place of the payload, by which a service is known whatever its port.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -511,6 +525,7 @@ const _: () = {
     assert!(size_of::<ReportBudget>() == 8);
     assert!(size_of::<ReportState>() == 16 + 4 * REPORT_SEEN);
     assert!(size_of::<Stamp>() == 16);
+    assert!(size_of::<KeptHello>() == 4096);
     assert!(size_of::<NameRules>() == 16);
     assert!(size_of::<SignatureEntry>() == 48);
     assert!(size_of::<Row>() == 128);

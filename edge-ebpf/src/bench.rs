@@ -7,24 +7,19 @@
 mod program {
     pub mod constants;
     pub mod frame;
+    pub mod in_hand;
     pub mod maps;
-    pub mod names;
     pub mod tables;
 }
 
 use aya_ebpf::{
-    bindings::{xdp_action, xdp_md},
+    bindings::xdp_action,
     macros::{map, xdp},
     maps::{Array, LpmTrie, ProgramArray, lpm_trie::Key},
     programs::XdpContext,
 };
-use edge_ebpf::{
-    engine::Tables as _,
-    name::{Reading, Span},
-    packet::access::FrameMut,
-    reject::Buffer,
-};
-use program::{frame, names, tables::Tables};
+use edge_ebpf::{engine::Tables as _, packet::access::FrameMut, reject::Buffer};
+use program::{frame, tables::Tables};
 
 /// Of frames that may lie in several buffers.
 type Context = frame::Context<false>;
@@ -134,39 +129,6 @@ pub fn lpm_v6(context: XdpContext) -> u32 {
     let Some(destination) = context.frame().view::<16>(DESTINATION_V6) else { return NO_CLASS };
     let address = (u128::from(destination.u64::<0>()) << 64) | u128::from(destination.u64::<8>());
     LPM_V6.get(Key::new(128, address.to_be_bytes())).copied().unwrap_or(NO_CLASS)
-}
-
-/// Reads and looks up the name in an untagged IPv4 frame without options. Returns its row, or [`NO_NAME`] and the kind of reading.
-#[xdp(frags)]
-pub fn name_dns(context: XdpContext) -> u32 {
-    named(&context, UDP_PAYLOAD, names::edge_name_dns, |state| state.questions.rows[0])
-}
-
-#[xdp(frags)]
-pub fn name_dns_tcp(context: XdpContext) -> u32 {
-    named(&context, TCP_PAYLOAD, names::edge_name_dns_tcp, |state| state.questions.rows[0])
-}
-
-#[xdp(frags)]
-pub fn name_tls(context: XdpContext) -> u32 {
-    named(&context, TCP_PAYLOAD, names::edge_name_tls, |state| state.row)
-}
-
-#[xdp(frags)]
-pub fn name_http(context: XdpContext) -> u32 {
-    named(&context, TCP_PAYLOAD, names::edge_name_http, |state| state.row)
-}
-
-const UDP_PAYLOAD: usize = 14 + 20 + 8;
-const TCP_PAYLOAD: usize = 14 + 20 + 20;
-const NO_NAME: u32 = 1 << 31;
-
-#[inline(always)]
-fn named(context: &XdpContext, payload: usize, read: extern "C" fn(*mut xdp_md) -> u32, row: fn(&names::State) -> u32) -> u32 {
-    let Some(state) = names::state() else { return xdp_action::XDP_ABORTED };
-    state.payload = Span::new(payload, context.data_end() - context.data());
-    let reading = read(context.ctx);
-    if reading == Reading::Name as u32 { row(state) } else { NO_NAME | reading }
 }
 
 /// No prefix holds the address.

@@ -10,7 +10,10 @@ mod program {
     pub mod count;
     pub mod frame;
     pub mod in_hand;
+    pub mod inspect;
+    pub mod learned;
     pub mod maps;
+    pub mod names;
     pub mod observer;
     pub mod report;
     pub mod tables;

@@ -4,7 +4,7 @@
 //! which, [`join`] puts records together, and [`hello`] reads what is then in one piece.
 
 use super::{Reading, Span};
-use crate::packet::access::{Bytes, HeldMut, at_most_8, forget};
+use crate::packet::access::{Bytes, at_most_8, forget};
 
 /// Extensions that are read: of the longest hello in one segment of 1,460 bytes no client sends a third.
 pub const MAX_EXTENSIONS: usize = 128;
@@ -105,11 +105,36 @@ fn short(bytes: &impl Bytes, start: usize, end: usize) -> Located {
     Located { opening: Opening::Incomplete, body: Span::default(), wanted: (RECORD + MESSAGE) as u32 }
 }
 
-/// Bytes of a buffer for joined records; half of them are used, see [`Held`](crate::packet::access::Held).
-pub const JOINED: usize = 4096;
-const MAX_JOINED: usize = JOINED / 2;
-/// Steps of up to eight bytes: a segment of 1,460, in some sixteen records.
-const STEPS: usize = 200;
+/// Records that a hello may be cut into.
+pub const MAX_RECORDS: usize = 32;
+/// Bytes of a hello out of its records: a page's, less the eight that are read before a name.
+pub const MAX_JOINED: usize = 4088;
+
+/// Where a message is put together.
+pub trait Joiner {
+    /// Copies `length` bytes from `at` on behind the first `to` bytes of the message. At most [`MAX_JOINED`] are there then.
+    fn copy(&mut self, at: usize, length: usize, to: usize);
+    /// The message's first four bytes, as a big-endian number.
+    fn header(&self) -> u32;
+}
+
+/// From bytes in memory to others.
+pub struct Copied<'a> {
+    pub from: &'a [u8],
+    /// At least [`MAX_JOINED`] bytes.
+    pub to: &'a mut [u8],
+}
+
+impl Joiner for Copied<'_> {
+    fn copy(&mut self, at: usize, length: usize, to: usize) {
+        if let (Some(from), Some(to)) = (self.from.get(at..at + length), self.to.get_mut(to..to + length)) {
+            to.copy_from_slice(from);
+        }
+    }
+    fn header(&self) -> u32 {
+        self.to.first_chunk().map_or(0, |header| u32::from_be_bytes(*header))
+    }
+}
 
 /// A handshake message out of its records.
 pub struct Joined {
@@ -120,51 +145,38 @@ pub struct Joined {
     pub wanted: u32,
 }
 
-/// Copies the message that the records from `start` to before `end` hold into `out`. [`Reading::Name`]: it is all there.
+/// Puts the message together that the records from `start` to before `end` hold. [`Reading::Name`]: it is all there.
 #[inline(always)]
-pub fn join(bytes: &impl Bytes, start: usize, end: usize, out: &mut [u8; JOINED]) -> Joined {
-    let mut out = HeldMut::new(out);
+pub fn join(bytes: &impl Bytes, start: usize, end: usize, joiner: &mut impl Joiner) -> Joined {
     let stop = |reading, length| Joined { reading, length, wanted: 0 };
-    let Some(before) = bytes.view::<8>(start - 8) else { return stop(Reading::Malformed, 0) };
-    let noise = before.text::<0>();
-    let mut at = forget(start, noise);
-    // Bytes of the record that are left.
-    let mut left = forget(0, noise.wrapping_add(1));
-    let mut have = forget(0, noise.wrapping_add(2));
-    for _ in 0..STEPS {
-        if left == 0 {
-            if have >= MESSAGE {
-                let message = (out.header() & 0x00ff_ffff) as usize;
-                if have >= MESSAGE + message {
-                    return stop(Reading::Name, MESSAGE + message);
-                }
+    let mut at = start;
+    let mut have = 0;
+    for _ in 0..MAX_RECORDS + 1 {
+        if have >= MESSAGE {
+            let message = MESSAGE + (joiner.header() & 0x00ff_ffff) as usize;
+            if have >= message {
+                return stop(Reading::Name, message);
             }
-            let header = if at + RECORD > end { None } else { bytes.view::<RECORD>(at) };
-            let Some(header) = header else {
-                return Joined { reading: Reading::Incomplete, length: have, wanted: (at + RECORD - start) as u32 };
-            };
-            let length = usize::from(header.u16::<3>());
-            if header.u8::<0>() != HANDSHAKE || header.u8::<1>() != VERSION || length == 0 || length > MAX_RECORD {
-                return stop(Reading::Malformed, have);
-            }
-            left = forget(length, noise);
-            at = forget(at + RECORD, noise);
         }
-        let step = at_most_8(left);
-        if at + step > end {
-            return Joined { reading: Reading::Incomplete, length: have, wanted: (at + left - start) as u32 };
+        let header = if at + RECORD > end { None } else { bytes.view::<RECORD>(at) };
+        let Some(header) = header else {
+            return Joined { reading: Reading::Incomplete, length: have, wanted: (at + RECORD - start) as u32 };
+        };
+        let length = usize::from(header.u16::<3>());
+        if header.u8::<0>() != HANDSHAKE || header.u8::<1>() != VERSION || length == 0 || length > MAX_RECORD {
+            return stop(Reading::Malformed, have);
         }
-        if have > MAX_JOINED - 8 {
+        if have + length > MAX_JOINED {
             return stop(Reading::TooLong, have);
         }
-        at += step;
-        let Some(view) = bytes.view::<8>(at - 8) else { return stop(Reading::Malformed, have) };
-        let read = view.text::<0>();
-        let shift = 32 - 4 * step;
-        out.set_text(have, (read >> shift) >> shift);
-        have = forget(have + step, read);
-        left = forget(left - step, read);
-        at = forget(at, read);
+        let next = at + RECORD + length;
+        if next > end {
+            return Joined { reading: Reading::Incomplete, length: have, wanted: (next - start) as u32 };
+        }
+        joiner.copy(at + RECORD, length, have);
+        let noise = u64::from(header.u32::<0>());
+        have = forget(have + length, noise);
+        at = forget(next, noise);
     }
     stop(Reading::TooLong, have)
 }

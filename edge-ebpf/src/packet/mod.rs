@@ -7,6 +7,7 @@ pub mod access;
 mod ethernet;
 mod ipv4;
 mod ipv6;
+pub mod payload;
 mod plain;
 mod transport;
 

@@ -9,7 +9,8 @@ use aya_ebpf::{
 use super::{constants, maps};
 
 /// Nanoseconds.
-const MINUTE: u64 = 60_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const SECOND: u64 = 1_000_000_000;
 
 /// The minute that the last packet came in: a division costs more than to see that it goes on.
 #[derive(Clone, Copy)]
@@ -30,6 +31,14 @@ static PRESENT: PerCpuArray<Present> = PerCpuArray::with_max_entries(1, 0);
 pub fn now() -> u64 {
     // SAFETY: takes nothing and cannot fail.
     standing().unwrap_or_else(|| unsafe { bpf_ktime_get_ns() })
+}
+
+/// Whole seconds of the clock since boot, right to a tick.
+#[inline(always)]
+pub fn second() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    let now = standing().unwrap_or_else(|| unsafe { bpf_ktime_get_coarse_ns() });
+    (now / SECOND) as u32
 }
 
 /// Minutes since the Unix epoch. `LINEAR`: by the exact clock, where kernels may lack the one that is right to a tick (before 5.11).

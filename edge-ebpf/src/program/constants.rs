@@ -1,8 +1,13 @@
 //! What the agent bakes into each generation's program before it is loaded. The kernel freezes these; its verifier then knows the scalars
 //! and removes what a policy set does not use, and the tables among them are read without a look-up.
 
-use edge_ebpf::abi::{
-    CLOCK_STANDS, INTERFACE_HASH, Link, MAX_RULES, MAX_WORDS, OnUninspectable, POOL, Pool, ROOT, Reason, Row, RuleEntry, Services, service,
+use edge_ebpf::{
+    abi::{
+        CLOCK_STANDS, INTERFACE_HASH, Link, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, OnUninspectable, POOL, Pool, ROOT, Reason, Row,
+        RuleEntry, Services, SignatureEntry, service,
+    },
+    inspect::secret::SECRETS,
+    name::hash::SEEDS,
 };
 
 /// A value that the agent replaces: reads must not be folded to what the compiler sees here.
@@ -45,6 +50,53 @@ static HAS_SCHEDULES: Constant<u32> = Constant(1);
 static HAS_INBOUND: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]
 static HAS_RATES: Constant<u32> = Constant(1);
+/// Whether a rule is about names; how many signatures there are.
+#[unsafe(no_mangle)]
+static HAS_NAMES: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static HAS_LEARNED_MONITORED: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static SIGNATURE_COUNT: Constant<u32> = Constant(MAX_SIGNATURES as u32);
+#[unsafe(no_mangle)]
+static NAMED: Constant<Row> = Constant([0; MAX_WORDS]);
+#[unsafe(no_mangle)]
+static SIGNED: Constant<Row> = Constant([0; MAX_WORDS]);
+/// The first word of a row with the rules of both: the rules themselves, or which of their groups are not empty.
+#[unsafe(no_mangle)]
+static WATCHING: Constant<u64> = Constant(0);
+#[unsafe(no_mangle)]
+static NOTHING: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static SIGNATURES: Constant<[SignatureEntry; MAX_SIGNATURES]> = Constant([NO_SIGNATURE; MAX_SIGNATURES]);
+const NO_SIGNATURE: SignatureEntry = SignatureEntry {
+    value: [0; 2],
+    mask: [0; 2],
+    class: 0,
+    offset: 0,
+    length: 0,
+    first_port: 0,
+    last_port: 0,
+    protocol: 0,
+    reserved: [0; 3],
+};
+#[unsafe(no_mangle)]
+static NAME_SEEDS: Constant<[u64; SEEDS]> = Constant([0; SEEDS]);
+/// Numbers of buckets of the tables of names, flows and learned addresses, less one.
+#[unsafe(no_mangle)]
+static NAME_MASK: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static FLOW_MASK: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static LEARNED_MASK: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static SECRET_NUMBERS: Constant<[u64; SECRETS]> = Constant([0; SECRETS]);
+/// Bounds of an answer's time to live, in seconds.
+#[unsafe(no_mangle)]
+static MIN_TTL: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static MAX_TTL: Constant<u32> = Constant(u32::MAX);
+#[unsafe(no_mangle)]
+static DNS_REJECT: Constant<u32> = Constant(0);
 #[unsafe(no_mangle)]
 static CLOCK_SOURCE: Constant<u32> = Constant(0);
 /// Minute of the Unix epoch with which the timeline starts.
@@ -118,6 +170,94 @@ pub fn has_inbound() -> bool {
 #[inline(always)]
 pub fn has_rates() -> bool {
     HAS_RATES.get() != 0
+}
+/// Whether anything but headers is looked at.
+#[inline(always)]
+pub fn has_names() -> bool {
+    HAS_NAMES.get() != 0 || SIGNATURE_COUNT.get() != 0
+}
+#[inline(always)]
+pub fn has_named_rules() -> bool {
+    HAS_NAMES.get() != 0
+}
+#[inline(always)]
+pub fn has_learned_monitored() -> bool {
+    HAS_LEARNED_MONITORED.get() != 0
+}
+#[inline(always)]
+pub fn signature_count() -> u32 {
+    SIGNATURE_COUNT.get()
+}
+#[inline(always)]
+pub fn named(word: usize) -> u64 {
+    NAMED.at(word)
+}
+#[inline(always)]
+pub fn signed(word: usize) -> u64 {
+    SIGNED.at(word)
+}
+#[inline(always)]
+pub fn watching() -> u64 {
+    WATCHING.get()
+}
+#[inline(always)]
+pub fn nothing() -> u32 {
+    NOTHING.get()
+}
+/// Field by field, as [`rule`].
+#[inline(always)]
+pub fn signature(index: u32) -> SignatureEntry {
+    let entry = SIGNATURES.element(index as usize);
+    // SAFETY: `element` points into the array.
+    unsafe {
+        SignatureEntry {
+            value: [(&raw const (*entry).value[0]).read_volatile(), (&raw const (*entry).value[1]).read_volatile()],
+            mask: [(&raw const (*entry).mask[0]).read_volatile(), (&raw const (*entry).mask[1]).read_volatile()],
+            class: (&raw const (*entry).class).read_volatile(),
+            offset: (&raw const (*entry).offset).read_volatile(),
+            length: (&raw const (*entry).length).read_volatile(),
+            first_port: (&raw const (*entry).first_port).read_volatile(),
+            last_port: (&raw const (*entry).last_port).read_volatile(),
+            protocol: (&raw const (*entry).protocol).read_volatile(),
+            reserved: [0; 3],
+        }
+    }
+}
+#[inline(always)]
+pub fn signature_class(index: u32) -> u32 {
+    let entry = SIGNATURES.element(index as usize);
+    // SAFETY: `element` points into the array.
+    unsafe { (&raw const (*entry).class).read_volatile() }
+}
+#[inline(always)]
+pub fn name_seed(place: usize) -> u64 {
+    NAME_SEEDS.at(place)
+}
+#[inline(always)]
+pub fn name_mask() -> u32 {
+    NAME_MASK.get()
+}
+#[inline(always)]
+pub fn flow_mask() -> u32 {
+    FLOW_MASK.get()
+}
+#[inline(always)]
+pub fn learned_mask() -> u32 {
+    LEARNED_MASK.get()
+}
+#[inline(always)]
+pub fn secret(place: usize) -> u64 {
+    SECRET_NUMBERS.at(place)
+}
+/// What an answer's time to live counts as, in seconds.
+#[inline(always)]
+pub fn time_to_live(seconds: u32) -> u32 {
+    let seconds = if seconds < MIN_TTL.get() { MIN_TTL.get() } else { seconds };
+    if seconds > MAX_TTL.get() { MAX_TTL.get() } else { seconds }
+}
+#[inline(always)]
+pub fn dns_reject() -> u32 {
+    DNS_REJECT.get()
 }
 #[inline(always)]
 pub fn clock_stands() -> bool {

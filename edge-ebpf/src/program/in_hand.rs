@@ -7,6 +7,26 @@ use super::frame::Context;
 
 #[map]
 static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
+/// What was found out of it before it is decided about, where rules are about names.
+#[map]
+static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// Class of the device.
+    pub device: u32,
+    /// Bits of an [`edge_ebpf::inspect::Evidence`].
+    pub evidence: u32,
+    /// Not 0: it was looked into.
+    pub inspected: u32,
+}
+
+/// `None`: there is no such place, which the kernel rules out.
+#[inline(always)]
+pub fn found<'a>() -> Option<&'a mut Found> {
+    // SAFETY: a live map value of this CPU, see `count`.
+    FOUND.get_ptr_mut(0).map(|found| unsafe { &mut *found })
+}
 
 /// False: there is no such place, which the kernel rules out.
 #[inline(always)]

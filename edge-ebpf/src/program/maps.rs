@@ -4,9 +4,16 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
-use edge_ebpf::abi::{
-    BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, MAX_BUCKETS, MAX_FRAGMENTS, MAX_INTERFACES, MAX_RULES, Node, RULE_SLOTS,
-    RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch, Verdict,
+use edge_ebpf::{
+    abi::{
+        BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, KeptHello, MAX_BUCKETS, MAX_FRAGMENTS, MAX_HELLOS, MAX_INTERFACES,
+        MAX_RULES, NameRules, Node, RULE_SLOTS, RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch, Verdict,
+    },
+    inspect::{
+        flow::FlowBucket,
+        learned::{LearnedBucket, LearnedName},
+    },
+    name::table::NameBucket,
 };
 
 /// Values of these are as many nodes as the agent says before it loads them, see `constants`.
@@ -40,6 +47,26 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 pub static REPORT_BUDGET: Array<ReportBudget> = Array::with_max_entries(1, 0);
 #[map]
 pub static REPORT_STATE: PerCpuArray<ReportState> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is remembered of flows. Mapped, as are the other tables of buckets: their values begin on page boundaries, so that a bucket is a
+/// cache line.
+#[map]
+pub static FLOWS: Array<FlowBucket> = Array::with_max_entries(1, MAPPED);
+/// Addresses that answers gave for watched names, and the names.
+#[map]
+pub static LEARNED: Array<LearnedBucket> = Array::with_max_entries(1, MAPPED);
+#[map]
+pub static LEARNED_NAMES: Array<LearnedName> = Array::with_max_entries(1, 0);
+/// Beginnings of ClientHellos, by hash of the flow.
+#[map]
+pub static HELLOS: LruHashMap<u64, KeptHello> = LruHashMap::with_max_entries(MAX_HELLOS, 0);
+/// The names of a generation.
+#[map]
+pub static NAMES: Array<NameBucket> = Array::with_max_entries(1, MAPPED);
+#[map]
+pub static NAME_RULES: Array<NameRules> = Array::with_max_entries(1, 0);
+/// `BPF_F_MMAPABLE`
+const MAPPED: u32 = 1 << 10;
 
 // The agent's notes beside them: the rules in force, which version wrote the pins, and whose each counter is.
 #[map]

@@ -1,66 +1,63 @@
-//! Names in the kernel: where the table lies, and the library's steps as functions that the verifier checks by themselves, once, and not
-//! for each way through the headers or each question that leads to them.
+//! Names in the kernel: where their table lies, and the steps from a name's bytes to its number as functions that the verifier checks by
+//! themselves, once, and not for each way through the headers or each question that leads to them.
 //!
-//! What goes in and out of them is in [`STATE`], a value of this CPU.
+//! A name is first copied to one place, [`Buffers::text`]: it is then walked by one function wherever it came from.
 
 use aya_ebpf::{
     bindings::xdp_md,
+    helpers::generated::{bpf_probe_read_kernel, bpf_xdp_load_bytes},
     macros::map,
-    maps::{Array, PerCpuArray},
+    maps::PerCpuArray,
     programs::XdpContext,
 };
 use edge_ebpf::{
+    abi::KeptHello,
+    inspect::{KEPT, State, learned::NAME_WORDS},
     name::{
         Names, Reading, Span, Walked,
-        dns::{self, Questions, Transport},
-        hash::{SEEDS, Seeds},
+        dns::{self, Transport},
+        hash::Seeds,
         http,
         labels::Labels,
-        table::{self, BUCKET, NameBucket, NameEntry, NameStorage},
-        tls::{self, Hello, JOINED, Opening},
+        table::{self, NameBucket, NameStorage},
+        tls::{self, Joiner, Opening},
     },
-    packet::access::Held,
+    packet::access::{Held, bounded},
 };
 
-use super::{constants::Constant, frame::Context};
-
-/// Mapped by the agent, and so on page boundaries: a bucket is a cache line.
-#[map]
-pub static NAMES: Array<NameBucket> = Array::with_max_entries(1, MAPPED);
-/// `BPF_F_MMAPABLE`
-const MAPPED: u32 = 1 << 10;
-
-#[unsafe(no_mangle)]
-static NAME_SEEDS: Constant<[u64; SEEDS]> = Constant([0; SEEDS]);
-/// Number of buckets less one.
-#[unsafe(no_mangle)]
-static NAME_MASK: Constant<u32> = Constant(0);
+use super::{constants, frame::Context, maps};
 
 /// What the steps leave to each other.
 #[repr(C)]
-pub struct State {
-    /// The payload behind the transport header: set by the caller.
-    pub payload: Span,
-    pub questions: Questions,
-    pub hello: Hello,
-    pub host: Span,
-    /// Of an incomplete hello: bytes of the payload from its start until more can be said.
-    pub wanted: u32,
-    /// Row of the name in a hello or request.
-    pub row: u32,
-    pub joined_length: u32,
-    labels: Labels,
-    joined: [u8; JOINED],
+pub struct Buffers {
+    pub state: State,
+    pub labels: Labels,
+    /// Behind the eight bytes that are read before a name; of these and it.
+    text_length: u64,
+    text: [u8; TEXT],
+    /// A ClientHello in pieces, behind eight bytes as well; and the same out of its records.
+    bytes_length: u64,
+    bytes: [u8; BYTES],
+    joined: [u8; BYTES],
 }
+/// Twice what is used, see [`Held`].
+const TEXT: usize = 1024;
+const BYTES: usize = 8192;
+/// Bytes before a text.
+const BEFORE: usize = 8;
+/// Bytes of a name with what bounds it.
+const NAME: usize = 256;
+
+const _: () = assert!(BEFORE + KEPT == BYTES / 2 && BEFORE + NAME <= TEXT / 2);
 
 #[map]
-static STATE: PerCpuArray<State> = PerCpuArray::with_max_entries(1, 0);
+static BUFFERS: PerCpuArray<Buffers> = PerCpuArray::with_max_entries(1, 0);
 
-/// This CPU's state. `None`: the kernel rules that out.
+/// This CPU's. `None`: the kernel rules that out.
 #[inline(always)]
-pub fn state<'a>() -> Option<&'a mut State> {
+pub fn buffers<'a>() -> Option<&'a mut Buffers> {
     // SAFETY: a live map value; programs of this CPU that run one after the other are its only users.
-    STATE.get_ptr_mut(0).map(|state| unsafe { &mut *state })
+    BUFFERS.get_ptr_mut(0).map(|buffers| unsafe { &mut *buffers })
 }
 
 struct Table;
@@ -68,38 +65,46 @@ struct Table;
 impl Seeds for Table {
     #[inline(always)]
     fn seed(&self, place: usize) -> u64 {
-        NAME_SEEDS.at(place)
+        constants::name_seed(place)
     }
 }
 
 impl NameStorage for Table {
     #[inline(always)]
     fn bucket(&self, index: u32) -> Option<&NameBucket> {
-        NAMES.get(index)
+        maps::NAMES.get(index)
     }
     #[inline(always)]
     fn mask(&self) -> u32 {
-        NAME_MASK.get()
+        constants::name_mask()
     }
 }
-
-const _: () = assert!(size_of::<NameBucket>() == BUCKET * size_of::<NameEntry>());
 
 /// The steps, called as functions.
 struct Steps(*mut xdp_md);
 
 impl Names for Steps {
+    /// The name's bytes are copied, and so are some behind it.
     #[inline(always)]
     fn wire(&mut self, at: usize, end: usize) -> Walked {
-        Walked(edge_name_wire(self.0, at as u64, end as u64))
+        let length = end.wrapping_sub(at);
+        if at >= end || !load_text(self.0, at, if length > NAME { NAME } else { length }) {
+            return Walked::CUT;
+        }
+        let walked = Walked(edge_name_wire());
+        if walked.is_fault() { walked } else { Walked((walked.end() - BEFORE + at) as u64) }
     }
     #[inline(always)]
     fn text(&mut self, at: usize, end: usize) -> Walked {
-        Walked(edge_name_text(self.0, at as u64, end as u64))
+        let length = end.wrapping_sub(at);
+        if at >= end || length >= NAME || !load_text(self.0, at, length) {
+            return Walked::MALFORMED;
+        }
+        Walked(edge_name_text())
     }
     #[inline(always)]
     fn row(&mut self) -> u32 {
-        edge_name_row()
+        edge_name_number()
     }
 }
 
@@ -108,36 +113,58 @@ fn context(raw: *mut xdp_md) -> Context<false> {
     Context::new(XdpContext::new(raw))
 }
 
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn edge_name_wire(raw: *mut xdp_md, at: u64, end: u64) -> u64 {
-    let Some(state) = state() else { return Walked::MALFORMED.0 };
-    state.labels.wire(&context(raw).frame(), &Table, at as usize, end as usize).0
+/// Copies a part of the frame to the text, at least one byte and at most [`NAME`].
+#[inline(always)]
+fn load_text(raw: *mut xdp_md, at: usize, length: usize) -> bool {
+    let Some(buffers) = buffers() else { return false };
+    let length = bounded::<{ NAME - 1 }>(length - 1) + 1;
+    buffers.text_length = (BEFORE + length) as u64;
+    let text = &raw mut buffers.text[BEFORE];
+    // SAFETY: that many bytes lie behind the place, and the kernel checks the frame's bounds.
+    unsafe { bpf_xdp_load_bytes(raw, at as u32, text.cast(), length as u32) == 0 }
 }
 
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn edge_name_text(raw: *mut xdp_md, at: u64, end: u64) -> u64 {
-    let Some(state) = state() else { return Walked::MALFORMED.0 };
-    state.labels.text(&context(raw).frame(), &Table, at as usize, end as usize).0
+#[inline(always)]
+fn held(buffers: &Buffers) -> Held<'_, BYTES> {
+    Held::new(&buffers.bytes, buffers.bytes_length as usize)
 }
 
-/// As [`edge_name_text`], in the joined records.
+/// Walks the name in the text, in DNS wire form. Returns a [`Walked`]: the text's offset behind it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_name_joined_text(at: u64, end: u64) -> u64 {
-    let Some(State { labels, joined, joined_length, .. }) = state() else { return Walked::MALFORMED.0 };
-    labels.text(&Held::new(joined, *joined_length as usize), &Table, at as usize, end as usize).0
+pub extern "C" fn edge_name_wire() -> u64 {
+    let Some(Buffers { labels, text, text_length, .. }) = buffers() else { return Walked::MALFORMED.0 };
+    let length = *text_length as usize;
+    labels.wire(&Held::new(text, length), &Table, BEFORE, length).0
 }
 
-/// Row of the name that was walked last. Without a context: an argument that is not used is not passed either, which the verifier refuses.
+/// Walks the name in the text, as it stands in a hello or request.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_name_row() -> u32 {
-    match state() {
-        Some(state) => table::find(&Table, &state.labels),
+pub extern "C" fn edge_name_text() -> u64 {
+    let Some(Buffers { labels, text, text_length, .. }) = buffers() else { return Walked::MALFORMED.0 };
+    let length = *text_length as usize;
+    labels.text(&Held::new(text, length), &Table, BEFORE, length).0
+}
+
+/// Number of the name that was walked last.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_name_number() -> u32 {
+    match buffers() {
+        Some(buffers) => table::find(&Table, &buffers.labels),
         None => 0,
     }
+}
+
+/// Number of a name in DNS wire form.
+#[inline(always)]
+pub fn number_of(wire: &[u64; NAME_WORDS]) -> u32 {
+    let Some(buffers) = buffers() else { return 0 };
+    // SAFETY: the text has room for so many bytes behind its first eight.
+    unsafe { (&raw mut buffers.text[BEFORE]).cast::<[u64; NAME_WORDS]>().write(*wire) };
+    buffers.text_length = (BEFORE + NAME) as u64;
+    if Walked(edge_name_wire()).is_fault() { 0 } else { edge_name_number() }
 }
 
 /// A [`Reading`] of the payload as a DNS message over UDP; what was asked is in the state.
@@ -156,84 +183,214 @@ pub extern "C" fn edge_name_dns_tcp(raw: *mut xdp_md) -> u32 {
 
 #[inline(always)]
 fn dns(raw: *mut xdp_md, transport: Transport) -> u32 {
-    let Some(State { payload: Span { start, end }, questions, .. }) = state() else { return Reading::Malformed as u32 };
+    let Some(buffers) = buffers() else { return Reading::Malformed as u32 };
+    let Span { start, end } = buffers.state.payload;
     let context = context(raw);
-    dns::query(&context.frame(), &mut Steps(raw), transport, *start as usize, *end as usize, questions) as u32
+    dns::query(&context.frame(), &mut Steps(raw), transport, start as usize, end as usize, &mut buffers.state.questions) as u32
 }
 
-/// A [`Reading`] of the payload as the beginning of a TLS connection; name, its row and what an incomplete one wants are in the state.
+/// A [`Reading`] of the segment as the beginning of a TLS connection, as [`edge_ebpf::inspect::Steps::tls`] says.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_name_tls(raw: *mut xdp_md) -> u32 {
-    let Some(state) = state() else { return Reading::Malformed as u32 };
+    let Some(buffers) = buffers() else { return Reading::Malformed as u32 };
     let context = context(raw);
-    let located = tls::locate(&context.frame(), state.payload.start as usize, state.payload.end as usize);
-    let reading = match located.opening {
+    let Span { start, end } = buffers.state.payload;
+    let located = tls::locate(&context.frame(), start as usize, end as usize);
+    match located.opening {
         Opening::NotAHello => return Reading::Other as u32,
         Opening::Malformed => return Reading::Malformed as u32,
         Opening::Incomplete => {
-            state.wanted = located.wanted;
+            buffers.state.wanted = located.wanted;
             return Reading::Incomplete as u32;
         }
-        Opening::Scattered => return edge_name_tls_joined(raw),
-        Opening::Whole => tls::hello(&context.frame(), located.body.start as usize, located.body.end as usize, &mut state.hello),
-    };
-    if reading as u32 != Reading::Name as u32 {
-        return reading as u32;
+        Opening::Scattered => {
+            if !load_bytes(raw, 0) {
+                return Reading::TooLong as u32;
+            }
+            return edge_name_tls_bytes();
+        }
+        Opening::Whole => {}
     }
-    let name = state.hello.name;
-    if Walked(edge_name_text(raw, u64::from(name.start), u64::from(name.end))).is_fault() {
-        return Reading::Malformed as u32;
+    let reading = tls::hello(&context.frame(), located.body.start as usize, located.body.end as usize, &mut buffers.state.hello);
+    let name = buffers.state.hello.name;
+    named(reading, Steps(raw).text_of(reading, name), buffers)
+}
+
+impl Steps {
+    /// Walks the name where there is one.
+    #[inline(always)]
+    fn text_of(&mut self, reading: Reading, Span { start, end }: Span) -> bool {
+        !matches!(reading, Reading::Name) || !self.text(start as usize, end as usize).is_fault()
     }
-    state.row = edge_name_row();
-    Reading::Name as u32
+}
+
+/// What a hello comes to: its bytes were those of one, so that what cannot be read of it is told apart from bytes that may be anything.
+#[inline(always)]
+fn named(reading: Reading, walked: bool, buffers: &mut Buffers) -> u32 {
+    match reading {
+        Reading::Name if walked => {
+            buffers.state.number = edge_name_number();
+            Reading::Name as u32
+        }
+        Reading::NoName => Reading::NoName as u32,
+        _ => Reading::TooLong as u32,
+    }
+}
+
+/// The kept bytes of the flow's hello, with the segment's behind them, as [`edge_ebpf::inspect::Steps::tls_appended`] says.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_name_tls_appended(raw: *mut xdp_md) -> u32 {
+    let Some(buffers) = buffers() else { return Reading::TooLong as u32 };
+    // SAFETY: read at once; this flow's packets come one after the other.
+    let Some(kept) = (unsafe { maps::HELLOS.get(buffers.state.flow_hash) }) else { return Reading::TooLong as u32 };
+    let length = kept.length as usize;
+    // SAFETY: one is as large as the other's lower half.
+    let copied =
+        unsafe { bpf_probe_read_kernel((&raw mut buffers.bytes).cast(), size_of::<KeptHello>() as u32, core::ptr::from_ref(kept).cast()) };
+    if copied != 0 || !load_bytes(raw, length) {
+        return Reading::TooLong as u32;
+    }
+    edge_name_tls_bytes()
+}
+
+/// Copies the payload, as far as there is room, behind the first `have` bytes of the hello in pieces.
+#[inline(always)]
+fn load_bytes(raw: *mut xdp_md, have: usize) -> bool {
+    let Some(buffers) = buffers() else { return false };
+    let Span { start, end } = buffers.state.payload;
+    let length = (end - start) as usize;
+    let room = KEPT - have;
+    let length = if length > room { room } else { length };
+    if have > KEPT || length == 0 {
+        return false;
+    }
+    buffers.bytes_length = (BEFORE + have + length) as u64;
+    let length = bounded::<{ BYTES / 2 - 1 }>(length - 1) + 1;
+    let to = (&raw mut buffers.bytes).cast::<u8>().wrapping_add(BEFORE + bounded::<{ BYTES / 2 - 1 }>(have));
+    // SAFETY: both are at most `KEPT`; and whatever the masks let through is still within the value.
+    unsafe { bpf_xdp_load_bytes(raw, start, to.cast(), length as u32) == 0 }
+}
+
+struct Records<'a> {
+    from: &'a [u8; BYTES],
+    to: &'a mut [u8; BYTES],
+}
+
+impl Joiner for Records<'_> {
+    #[inline(always)]
+    fn copy(&mut self, at: usize, length: usize, to: usize) {
+        let length = bounded::<{ BYTES / 2 - 1 }>(length);
+        let from = (&raw const *self.from).cast::<u8>().wrapping_add(bounded::<{ BYTES / 2 - 1 }>(at));
+        let to = (&raw mut *self.to).cast::<u8>().wrapping_add(bounded::<{ BYTES / 2 - 1 }>(to));
+        // SAFETY: each offset and the length are less than half of the buffers. A length of none copies nothing, and cannot fail.
+        unsafe { bpf_probe_read_kernel(to.cast(), length as u32, from.cast()) };
+    }
+    #[inline(always)]
+    fn header(&self) -> u32 {
+        let [a, b, c, d, ..] = *self.to;
+        u32::from_be_bytes([a, b, c, d])
+    }
+}
+
+/// The hello in pieces, in one record or several.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_name_tls_bytes() -> u32 {
+    let Some(buffers) = buffers() else { return Reading::TooLong as u32 };
+    let end = buffers.bytes_length as usize;
+    let located = tls::locate(&held(buffers), BEFORE, end);
+    match located.opening {
+        Opening::NotAHello => Reading::Other as u32,
+        Opening::Malformed => Reading::Malformed as u32,
+        Opening::Incomplete => {
+            buffers.state.wanted = located.wanted;
+            Reading::Incomplete as u32
+        }
+        Opening::Whole => edge_name_tls_hello(u64::from(located.body.start), u64::from(located.body.end)),
+        Opening::Scattered => edge_name_tls_joined(),
+    }
 }
 
 /// A hello in several records: copied together, then read as any other.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_name_tls_joined(raw: *mut xdp_md) -> u32 {
-    let Some(state) = state() else { return Reading::Malformed as u32 };
-    let context = context(raw);
-    let joined = tls::join(&context.frame(), state.payload.start as usize, state.payload.end as usize, &mut state.joined);
-    state.joined_length = joined.length as u32;
-    state.wanted = joined.wanted;
-    if joined.reading as u32 != Reading::Name as u32 {
-        return joined.reading as u32;
+pub extern "C" fn edge_name_tls_joined() -> u32 {
+    let Some(buffers) = buffers() else { return Reading::TooLong as u32 };
+    let end = buffers.bytes_length as usize;
+    let Buffers { state, bytes, joined, .. } = buffers;
+    let read = tls::join(&Held::new(bytes, end), BEFORE, end, &mut Records { from: bytes, to: joined });
+    match read.reading {
+        Reading::Name => {}
+        Reading::Incomplete => {
+            state.wanted = read.wanted;
+            return Reading::Incomplete as u32;
+        }
+        _ => return Reading::TooLong as u32,
     }
-    edge_name_joined_hello()
+    // SAFETY: both have as many bytes behind these places.
+    unsafe { bpf_probe_read_kernel((&raw mut bytes[BEFORE]).cast(), KEPT as u32, (&raw const *joined).cast()) };
+    let end = BEFORE + read.length;
+    buffers.bytes_length = end as u64;
+    edge_name_tls_hello((BEFORE + 4) as u64, end as u64)
 }
 
+/// The hello whose body lies there in the bytes.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_name_joined_hello() -> u32 {
-    let Some(state) = state() else { return Reading::Malformed as u32 };
-    let State { joined, joined_length, hello, row, .. } = state;
-    let length = *joined_length as usize;
-    let reading = tls::hello(&Held::new(joined, length), 4, length, hello);
-    if reading as u32 != Reading::Name as u32 {
-        return reading as u32;
+pub extern "C" fn edge_name_tls_hello(start: u64, end: u64) -> u32 {
+    let Some(buffers) = buffers() else { return Reading::TooLong as u32 };
+    let Buffers { state, bytes, bytes_length, text, text_length, .. } = buffers;
+    let reading = tls::hello(&Held::new(bytes, *bytes_length as usize), start as usize, end as usize, &mut state.hello);
+    let Span { start, end } = state.hello.name;
+    let mut walked = true;
+    if matches!(reading, Reading::Name) {
+        let length = (end - start) as usize;
+        walked = start < end && length < NAME;
+        if walked {
+            let length = bounded::<{ NAME - 1 }>(length);
+            *text_length = (BEFORE + length) as u64;
+            let from = (&raw const *bytes).cast::<u8>().wrapping_add(bounded::<{ BYTES / 2 - 1 }>(start as usize));
+            // SAFETY: the text has that many bytes, and so have the bytes behind any place in their lower half.
+            unsafe { bpf_probe_read_kernel((&raw mut text[BEFORE]).cast(), length as u32, from.cast()) };
+            walked = !Walked(edge_name_text()).is_fault();
+        }
     }
-    if Walked(edge_name_joined_text(u64::from(hello.name.start), u64::from(hello.name.end))).is_fault() {
-        return Reading::Malformed as u32;
-    }
-    *row = edge_name_row();
-    Reading::Name as u32
+    named(reading, walked, buffers)
 }
 
-/// A [`Reading`] of the payload as an HTTP/1.x request; host and its row are in the state.
+/// A [`Reading`] of the payload as an HTTP/1.x request; host and its number are in the state.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_name_http(raw: *mut xdp_md) -> u32 {
-    let Some(state) = state() else { return Reading::Malformed as u32 };
+    let Some(buffers) = buffers() else { return Reading::Malformed as u32 };
     let context = context(raw);
-    let reading = http::request(&context.frame(), state.payload.start as usize, state.payload.end as usize, &mut state.host);
-    if reading as u32 != Reading::Name as u32 {
+    let Span { start, end } = buffers.state.payload;
+    let reading = http::request(&context.frame(), start as usize, end as usize, &mut buffers.state.host);
+    if !matches!(reading, Reading::Name) {
         return reading as u32;
     }
-    if Walked(edge_name_text(raw, u64::from(state.host.start), u64::from(state.host.end))).is_fault() {
+    let host = buffers.state.host;
+    if !Steps(raw).text_of(reading, host) {
         return Reading::Malformed as u32;
     }
-    state.row = edge_name_row();
+    buffers.state.number = edge_name_number();
     Reading::Name as u32
+}
+
+/// Keeps the bytes of the hello that goes on: those of the segment, behind those that were kept before.
+#[inline(always)]
+pub fn keep(raw: *mut xdp_md) {
+    let Some(buffers) = buffers() else { return };
+    if buffers.state.kept == 0 && !load_bytes(raw, 0) {
+        return;
+    }
+    let length = (buffers.bytes_length as u32).wrapping_sub(BEFORE as u32);
+    let hello = (&raw mut buffers.bytes).cast::<KeptHello>();
+    // SAFETY: the eight bytes before the hello are the two numbers, and it has room behind them.
+    unsafe {
+        (&raw mut (*hello).length).write_unaligned(length);
+        let _ = maps::HELLOS.insert(buffers.state.flow_hash, &*hello, 0);
+    }
 }

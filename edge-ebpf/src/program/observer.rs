@@ -2,18 +2,27 @@
 
 use edge_ebpf::{
     abi::{FragmentKey, FragmentVerdict, RuleEntry},
-    engine::{Observer, Side},
+    engine::{Observer, Rows, ShownWords, Shows, Side, Tables},
+    inspect::Evidence,
     packet::{Mac, Packet, access::Frame},
 };
 
 use super::{
-    buckets, clock, constants, maps,
+    buckets, clock, constants, in_hand, inspect, maps,
     report::{self, Arrival},
 };
 
 /// `LINEAR`: for kernels before 5.18. `PLAIN`: the packet is not in hand yet.
 pub struct Kernel<const LINEAR: bool, const PLAIN: bool> {
     pub arrival: Arrival,
+}
+
+impl<const LINEAR: bool, const PLAIN: bool> Shows for Kernel<LINEAR, PLAIN> {
+    #[inline(always)]
+    fn shown(&self, _: &impl Tables, offset: u32) -> ShownWords {
+        // A plain packet that shows anything is decided elsewhere.
+        if LINEAR || PLAIN { ShownWords::default() } else { inspect::shown(offset) }
+    }
 }
 
 impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
@@ -37,6 +46,32 @@ impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
     #[inline(always)]
     fn minute(&mut self) -> u64 {
         clock::minute::<LINEAR>()
+    }
+
+    #[inline(always)]
+    fn evidence(&mut self, _: Side, frame: &Frame<'_>, packet: &Packet, _: &impl Tables, device: u32) -> Evidence {
+        // Before 5.18 the agent refuses rules on names.
+        if LINEAR {
+            return Evidence::NONE;
+        }
+        if PLAIN {
+            return if inspect::may_watch(device) && inspect::concerns(frame, packet) { Evidence::DEFER } else { Evidence::NONE };
+        }
+        // What it shows is asked without a branch: the verifier would follow both ways from each word to the next.
+        Evidence::from_bits(in_hand::found().map_or(0, |found| found.evidence)).that_shows()
+    }
+
+    #[inline(always)]
+    fn could_match(&mut self, rows: Rows, first: u32, any_service: bool, _: &impl Tables) -> bool {
+        if LINEAR || PLAIN {
+            return false;
+        }
+        let Rows { device, remote: _, service, active, shows: _ } = rows;
+        let active = match active {
+            Some(active) => active,
+            None => inspect::ALWAYS,
+        };
+        inspect::edge_could_match(device, service, active, if any_service { first | inspect::ANY_SERVICE } else { first }) != 0
     }
 
     #[inline(always)]

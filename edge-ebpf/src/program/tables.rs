@@ -2,16 +2,16 @@
 
 use aya_ebpf::maps::Array;
 use edge_ebpf::{
-    abi::{Entry, Link, NODES_BITS, Node, OnUninspectable, Reason, RuleEntry, STRETCH, TIMELINE_STRETCHES},
+    abi::{Entry, Link, NODES_BITS, NameRules, Node, OnUninspectable, Reason, RuleEntry, STRETCH, TIMELINE_STRETCHES},
     engine,
     packet::Mac,
     trie::{self, Nodes, Storage},
 };
 
-use super::{constants, maps};
+use super::{constants, in_hand, maps};
 
-/// `INLINE`: look-ups in place, on the way of the most packets, where a call costs more than it is worth.
-pub struct Tables<const INLINE: bool>;
+/// `INLINE`: look-ups in place, on the way of the most packets, where a call costs more than it is worth. `IN_HAND`: for the packet in hand.
+pub struct Tables<const INLINE: bool, const IN_HAND: bool = false>;
 
 struct MacTrie;
 struct V4Trie;
@@ -118,10 +118,16 @@ fn found(class: u32) -> Option<u32> {
     if class == NO_CLASS { None } else { Some(class) }
 }
 
-impl<const INLINE: bool> engine::Tables for Tables<INLINE> {
+impl<const INLINE: bool, const IN_HAND: bool> engine::Tables for Tables<INLINE, IN_HAND> {
     #[inline(always)]
     fn mac_class(&self, mac: Mac) -> Option<u32> {
         if INLINE { mac_class(mac) } else { found(edge_mac_class(mac.0)) }
+    }
+    #[inline(always)]
+    fn device(&self, mac: Mac) -> Option<u32> {
+        // Where rules are about names, a packet that is not plain was looked into before.
+        let class = if IN_HAND && constants::has_names() { found(in_hand::found()?.device) } else { self.mac_class(mac) };
+        Some(constants::row(class?))
     }
     #[inline(always)]
     fn v4_class(&self, address: u32) -> Option<u32> {
@@ -192,5 +198,33 @@ impl<const INLINE: bool> engine::Tables for Tables<INLINE> {
     #[inline(always)]
     fn on_uninspectable(&self, reason: Reason) -> OnUninspectable {
         constants::on_uninspectable(reason)
+    }
+    #[inline(always)]
+    fn has_names(&self) -> bool {
+        constants::has_names()
+    }
+    #[inline(always)]
+    fn named(&self, word: usize) -> u64 {
+        constants::named(word)
+    }
+    #[inline(always)]
+    fn name_rules(&self, number: u32) -> Option<&NameRules> {
+        maps::NAME_RULES.get(number)
+    }
+    #[inline(always)]
+    fn signatures(&self) -> u32 {
+        constants::signature_count()
+    }
+    #[inline(always)]
+    fn signature_class(&self, index: u32) -> u32 {
+        constants::signature_class(index)
+    }
+    #[inline(always)]
+    fn nothing(&self) -> u32 {
+        constants::nothing()
+    }
+    #[inline(always)]
+    fn has_learned_monitored(&self) -> bool {
+        constants::has_learned_monitored()
     }
 }

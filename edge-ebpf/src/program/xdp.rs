@@ -20,7 +20,7 @@ use edge_ebpf::{
 use super::{
     constants, count,
     frame::Context,
-    in_hand,
+    in_hand, inspect,
     observer::Kernel,
     report::{self, Arrival},
     tables::Tables,
@@ -37,8 +37,8 @@ pub fn edge_inside(context: XdpContext) -> u32 {
     } else {
         FAILED
     };
-    // Not plain; or it failed, and will again, where that is logged.
-    let action = if action == FAILED { any(&context, edge_decide_inside) } else { action };
+    // Not plain, or it has to be looked into; or it failed, and will again, where that is logged.
+    let action = if action == FAILED { edge_any_inside(context.raw()) } else { action };
     if action == REJECTED { edge_answer(context.raw()) } else { action }
 }
 
@@ -46,20 +46,20 @@ pub fn edge_inside(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn edge_outside(context: XdpContext) -> u32 {
     let context = Context::<SCATTERED>::new(context);
-    let action = outside(&context, edge_decide_outside);
+    let action = outside(&context, edge_any_outside);
     if action == REJECTED { edge_answer(context.raw()) } else { action }
 }
 
 /// As [`edge_inside`], for kernels before 5.18: without frames of several buffers, and without rates.
 #[xdp]
 pub fn edge_in_linear(context: XdpContext) -> u32 {
-    any(&Context::<LINEAR>::new(context), edge_decide_in_linear)
+    any(context.ctx, edge_decide_in_linear)
 }
 
 /// As [`edge_outside`], see [`edge_in_linear`].
 #[xdp]
 pub fn edge_out_linear(context: XdpContext) -> u32 {
-    outside(&Context::<LINEAR>::new(context), edge_decide_out_linear)
+    outside(&Context::<LINEAR>::new(context), edge_any_out_linear)
 }
 
 /// What `LINEAR` is for frames that may lie in several buffers.
@@ -69,6 +69,8 @@ const LINEAR: bool = true;
 /// How tables are looked up: in place, or by functions of their own.
 const INLINE: bool = true;
 const CALLS: bool = false;
+/// The packet in hand is what they are looked up for.
+const IN_HAND: bool = true;
 
 type Decide = extern "C" fn(*mut xdp_md) -> u32;
 
@@ -139,20 +141,64 @@ fn outside<const LINEAR: bool>(context: &Context<LINEAR>, decide: Decide) -> u32
         count::interface(constants::interface_slot(context.interface()), Verdict::Pass, context.length() as u64);
         return xdp_action::XDP_PASS;
     }
-    any(context, decide)
+    decide(context.raw())
+}
+
+/// Any frame from a device: reads the packet, looks into it where a rule is about names, and has it decided about.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_any_inside(context: *mut xdp_md) -> u32 {
+    whole(context, Side::Inside, edge_decide_inside)
+}
+
+/// As [`edge_any_inside`], from the upstream.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_any_outside(context: *mut xdp_md) -> u32 {
+    whole(context, Side::Outside, edge_decide_outside)
+}
+
+/// As [`edge_any_outside`], for kernels before 5.18.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_any_out_linear(context: *mut xdp_md) -> u32 {
+    any(context, edge_decide_out_linear)
+}
+
+#[inline(always)]
+fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
+    if !constants::has_names() {
+        return any(context, decide);
+    }
+    if edge_parse(context) == 0 {
+        return xdp_action::XDP_ABORTED;
+    }
+    inspect::look_into(context, side);
+    let action = decide(context);
+    if matches!(side, Side::Inside) {
+        inspect::edge_settle(context, u32::from(action == xdp_action::XDP_PASS));
+    }
+    action
 }
 
 /// Reads the packet, and has it decided about.
 #[inline(always)]
-fn any<const LINEAR: bool>(context: &Context<LINEAR>, decide: Decide) -> u32 {
-    if edge_parse(context.raw()) != 0 { decide(context.raw()) } else { xdp_action::XDP_ABORTED }
+fn any(context: *mut xdp_md, decide: Decide) -> u32 {
+    if edge_parse(context) != 0 { decide(context) } else { xdp_action::XDP_ABORTED }
 }
 
 #[inline(always)]
 fn decide<const LINEAR: bool>(context: *mut xdp_md, side: Side) -> u32 {
     let mut context = Context::<LINEAR>::new(XdpContext::new(context));
     let Some(packet) = in_hand::get() else { return xdp_action::XDP_ABORTED };
-    match judge::<LINEAR, false>(&context, packet, side, context.length() as u32, Tables::<CALLS>) {
+    let length = context.length() as u32;
+    // Before 5.18 nothing is looked into.
+    let verdict = if LINEAR {
+        judge::<LINEAR, false>(&context, packet, side, length, Tables::<CALLS>)
+    } else {
+        judge::<LINEAR, false>(&context, packet, side, length, Tables::<CALLS, IN_HAND>)
+    };
+    match verdict {
         Some(Verdict::Pass) => xdp_action::XDP_PASS,
         Some(Verdict::Drop) => xdp_action::XDP_DROP,
         // Before 5.18 there is no call for the length of several buffers, which the other answer makes.

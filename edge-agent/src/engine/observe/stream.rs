@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use edge_ebpf::name::dns::Transport;
-use edge_ebpf::name::tls::{self, JOINED, Opening};
+use edge_ebpf::name::tls::{self, Copied, MAX_JOINED, Opening};
 use edge_ebpf::packet::access::Frame;
 
 use super::Observation;
@@ -132,8 +132,8 @@ fn hello(bytes: &[u8]) -> Message {
             read(&framed[start..end], end - BEFORE)
         }
         Opening::Scattered => {
-            let mut out = [0; JOINED];
-            let joined = tls::join(&frame, BEFORE, framed.len(), &mut out);
+            let mut out = [0; MAX_JOINED];
+            let joined = tls::join(&frame, BEFORE, framed.len(), &mut Copied { from: &framed, to: &mut out });
             match joined.reading {
                 edge_ebpf::name::Reading::Incomplete => Message::Incomplete,
                 edge_ebpf::name::Reading::Name => read(&out[4..joined.length], bytes.len()),

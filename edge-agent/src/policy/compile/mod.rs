@@ -13,18 +13,22 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use edge_ebpf::{
-    abi::{MAX_RULES, MAX_WORDS, Row, Services, Verdict, max_classes, service},
+    abi::{
+        MAX_NAME_NUMBERS, MAX_RULES, MAX_SIGNATURE_BYTES, MAX_SIGNATURES, MAX_WORDS, NameRules, Row, Services, SignatureEntry, Verdict,
+        max_classes, service,
+    },
     packet::protocol,
 };
 
 use self::{
+    names::{NameClasses, RulesOfName},
     partition::Partition,
     rows::{RowPool, set_bit},
 };
 pub use self::{timeline::Timeline, trie::Trie};
 use super::model::{
     Action, DeviceSelector, Family, PolicyId, PolicyInfo, PortProtocol, Ranges, RateLimit, RemoteSelector, Resolved, Rule, ServiceMatch,
-    Signal,
+    Signal, Signature, SignatureId,
 };
 
 /// Everything that a generation's program is loaded with.
@@ -51,8 +55,28 @@ pub struct Compiled {
     pub v4: Trie,
     pub v6: Trie,
     pub services: Box<Services>,
+    /// Class of no rule.
+    pub nothing: u32,
+    /// Rules about names.
+    pub named: Row,
+    /// `None`: there are none.
+    pub names: Option<CompiledNames>,
+    /// Rules about signatures.
+    pub signed: Row,
+    pub signatures: Vec<SignatureEntry>,
     /// The rows of the classes, see [`edge_ebpf::abi::POOL`].
     pub pool: Vec<u64>,
+}
+
+/// The names that rules are about.
+#[derive(Clone, Debug)]
+pub struct CompiledNames {
+    /// Each with its number.
+    pub names: NameClasses,
+    /// By number of the name.
+    pub rules: Vec<NameRules>,
+    /// Whether a rule is only counted where it matches by nothing but a learned address.
+    pub has_learned_monitored: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,6 +115,15 @@ pub enum CompileError {
         "one region of the MAC or IPv6 addresses is cut into more pieces than a table holds: name prefixes instead of single addresses"
     )]
     TooDense,
+    #[error(
+        "the names make {numbers} different combinations of rules, and the tables hold {MAX_NAME_NUMBERS}: use fewer lists, or let rules share them"
+    )]
+    TooManyNames { numbers: usize },
+    #[error(
+        "the policies have {entries} signatures in all, each range of ports counted, and a generation holds {MAX_SIGNATURES}: use fewer, or join \
+         their ports"
+    )]
+    TooManySignatures { entries: usize },
     #[error("the schedules make {combinations} different combinations of rules that hold, and a timeline names 65536: use fewer schedules")]
     TooManySchedules { combinations: usize },
 }
@@ -148,6 +181,22 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
     let service_classes = services(set, &mut pool);
     let device_classes = devices(set, &mut pool);
     let (v4_classes, v6_classes) = remotes(set, &mut pool);
+    let nothing = pool.intern([0; MAX_WORDS]);
+    let about_names = |rule: &Rule| {
+        rule.to.iter().any(|selector| matches!(selector, RemoteSelector::Destination(id) if set.destinations[id.index()].domains.sets.iter().any(|set| set.len() > 0)))
+    };
+    let about_signatures = |rule: &Rule| rule.services.iter().any(|service| matches!(service, ServiceMatch::Signature(_)));
+    let row_of_model = |wanted: &dyn Fn(&Rule) -> bool| {
+        let mut row = [0; MAX_WORDS];
+        for (index, _) in set.rules.iter().enumerate().filter(|(_, rule)| wanted(rule)) {
+            set_bit(&mut row, index);
+        }
+        row
+    };
+    let named = row_of_model(&about_names);
+    let names = names(set, &mut pool)?;
+    let signed = row_of_model(&about_signatures);
+    let signatures = signatures(set, &mut pool)?;
     let timeline = Timeline::of(set, now, &mut pool).map_err(|combinations| CompileError::TooManySchedules { combinations })?;
     if pool.len() > max_classes(words) {
         return Err(CompileError::TooManyClasses { classes: pool.len(), limit: max_classes(words) });
@@ -171,6 +220,11 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
         v4,
         v6,
         services: service_table(service_classes),
+        nothing,
+        named,
+        names,
+        signed,
+        signatures,
         pool: pool.into_pool(),
     })
 }
@@ -257,6 +311,63 @@ fn remotes(set: &Resolved, pool: &mut RowPool) -> (Segments<u32>, Segments<u128>
     (v4, v6)
 }
 
+/// The rules of each name, by the number that the name has.
+fn names(set: &Resolved, pool: &mut RowPool) -> Result<Option<CompiledNames>, CompileError> {
+    let names = NameClasses::of(set);
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let numbers = names.rows().len();
+    if numbers > MAX_NAME_NUMBERS {
+        return Err(CompileError::TooManyNames { numbers });
+    }
+    let has_learned_monitored = names.rows().iter().any(|rules| rules.learned_monitored != [0; MAX_WORDS]);
+    let rules = names
+        .rows()
+        .iter()
+        .map(|RulesOfName { carried, learned, learned_monitored }| NameRules {
+            carried: pool.intern(*carried),
+            learned: pool.intern(*learned),
+            learned_monitored: pool.intern(*learned_monitored),
+            reserved: 0,
+        })
+        .collect();
+    Ok(Some(CompiledNames { names, rules, has_learned_monitored }))
+}
+
+/// An entry for each range of ports of each signature that a rule asks for.
+fn signatures(set: &Resolved, pool: &mut RowPool) -> Result<Vec<SignatureEntry>, CompileError> {
+    let mut entries = Vec::new();
+    for (id, signature) in (0..).map(SignatureId).zip(&set.signatures) {
+        let mut row = [0; MAX_WORDS];
+        for (index, _) in set.rules.iter().enumerate().filter(|(_, rule)| rule.services.contains(&ServiceMatch::Signature(id))) {
+            set_bit(&mut row, index);
+        }
+        if row == [0; MAX_WORDS] {
+            continue;
+        }
+        let class = pool.intern(row);
+        let Signature { policy: _, name: _, protocol, ports, offset, bytes } = signature;
+        let mut entry = SignatureEntry { class, offset: *offset, length: bytes.len() as u16, ..SignatureEntry::default() };
+        entry.protocol = match protocol {
+            PortProtocol::Tcp => protocol::TCP,
+            PortProtocol::Udp => protocol::UDP,
+        };
+        for (place, byte) in bytes.iter().enumerate().take(MAX_SIGNATURE_BYTES) {
+            if let Some(byte) = byte {
+                entry.value[place / 8] |= u64::from(*byte) << (8 * (place % 8));
+                entry.mask[place / 8] |= 0xff << (8 * (place % 8));
+            }
+        }
+        entries.extend(ports.iter().map(|(first_port, last_port)| SignatureEntry {
+            first_port: *first_port,
+            last_port: *last_port,
+            ..entry
+        }));
+    }
+    if entries.len() > MAX_SIGNATURES { Err(CompileError::TooManySignatures { entries: entries.len() }) } else { Ok(entries) }
+}
+
 /// The same for places of the service table.
 fn services(set: &Resolved, pool: &mut RowPool) -> Segments<u32> {
     let mut place_of_match = HashMap::new();
@@ -265,9 +376,14 @@ fn services(set: &Resolved, pool: &mut RowPool) -> Segments<u32> {
     let mut any = [0; MAX_WORDS];
     for (index, rule) in set.rules.iter().enumerate() {
         for &wanted in &rule.services {
-            if wanted == ServiceMatch::Any {
-                set_bit(&mut any, index);
-                continue;
+            match wanted {
+                ServiceMatch::Any => {
+                    set_bit(&mut any, index);
+                    continue;
+                }
+                // No header shows it.
+                ServiceMatch::Signature(_) => continue,
+                _ => {}
             }
             let place = *place_of_match.entry(wanted).or_insert_with(|| {
                 ranges.push(service_slots(wanted));

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::{BEFORE, framed};
 use crate::name::Reading;
-use crate::name::tls::{Hello, JOINED, MAX_EXTENSIONS, Opening, hello, join, locate};
+use crate::name::tls::{Copied, Hello, MAX_EXTENSIONS, Opening, hello, join, locate};
 use crate::packet::access::{Frame, Held};
 
 fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
@@ -40,7 +40,7 @@ fn read(payload: &[u8]) -> Seen {
     let frame = Frame::new(&bytes);
     let located = locate(&frame, BEFORE, bytes.len());
     let mut seen = Hello::default();
-    let mut out = [0; JOINED];
+    let mut out = [0; 8192];
     let (reading, source) = match located.opening {
         Opening::NotAHello => (Reading::Other, &bytes[..]),
         Opening::Malformed => (Reading::Malformed, &bytes[..]),
@@ -50,7 +50,7 @@ fn read(payload: &[u8]) -> Seen {
         }
         Opening::Whole => (hello(&frame, located.body.start as usize, located.body.end as usize, &mut seen), &bytes[..]),
         Opening::Scattered => {
-            let joined = join(&frame, BEFORE, bytes.len(), &mut out);
+            let joined = join(&frame, BEFORE, bytes.len(), &mut Copied { from: &bytes, to: &mut out });
             let reading = match joined.reading {
                 Reading::Name => hello(&Held::new(&out, joined.length), 4, joined.length, &mut seen),
                 other => other,

@@ -1,20 +1,28 @@
 //! The decision: what becomes of a frame, and why. Maps, counters and reports are the caller's, behind two traits; the kernel program
 //! implements them over BPF maps, the agent over vectors.
 
+mod rows;
+mod uninspectable;
+
 use crate::{
-    abi::{FragmentKey, FragmentVerdict, GROUP, MAX_WORDS, OnUninspectable, Reason, RuleEntry, Verdict},
-    bits::{lowest, lowest_number},
-    packet::{
-        Address, Family, Fragment, Mac, Packet,
-        access::{Frame, forget},
-    },
+    abi::{FragmentKey, FragmentVerdict, MAX_WORDS, NameRules, OnUninspectable, Reason, RuleEntry, Verdict},
+    bits::lowest_number,
+    inspect::Evidence,
+    packet::{Address, Family, Fragment, Mac, Packet, access::Frame},
 };
+pub use rows::Rows;
+pub use uninspectable::could_match;
+use uninspectable::{obstructed, uninspectable};
 
 /// One generation's tables. A class is the number of its row in the pool, see [`crate::abi::POOL`]. A trie's `None` where the compiler put
 /// an entry is a defect, and ends the decision.
 pub trait Tables {
     /// Class of a device.
     fn mac_class(&self, mac: Mac) -> Option<u32>;
+    /// Where the row of a device is.
+    fn device(&self, mac: Mac) -> Option<u32> {
+        Some(self.row(self.mac_class(mac)?))
+    }
     /// Class of a remote.
     fn v4_class(&self, address: u32) -> Option<u32>;
     /// Class of a remote, whose address is a high and a low half.
@@ -44,19 +52,54 @@ pub trait Tables {
     fn monitored(&self, word: usize) -> u64;
     /// Word of the rules that keep a packet from passing.
     fn restricting(&self, word: usize) -> u64;
+    /// Whether any rule is about names, or about signatures.
+    fn has_names(&self) -> bool;
+    /// Word of the rules that are about names.
+    fn named(&self, word: usize) -> u64;
+    /// Classes of the rules of a name, by its number. `None`: there is no such number.
+    fn name_rules(&self, number: u32) -> Option<&NameRules>;
+    /// How many signatures there are, at most [`crate::abi::MAX_SIGNATURES`].
+    fn signatures(&self) -> u32;
+    /// Class of the rules that ask for a signature.
+    fn signature_class(&self, index: u32) -> u32;
+    /// Class of no rule.
+    fn nothing(&self) -> u32;
+    /// Whether a rule is only counted where it matches by nothing but a learned address.
+    fn has_learned_monitored(&self) -> bool;
     fn on_uninspectable(&self, reason: Reason) -> OnUninspectable;
 }
 
+/// What a packet shows beside its headers.
+pub trait Shows {
+    /// The words at `offset` of its rows. Asked only where [`Evidence::shows`].
+    fn shown(&self, tables: &impl Tables, offset: u32) -> ShownWords;
+}
+
 /// What the engine remembers and tells while it decides.
-pub trait Observer {
+pub trait Observer: Shows {
     fn first_fragment(&self, key: &FragmentKey) -> Option<FragmentVerdict>;
     fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict);
     /// The packet matched these monitored rules: bit `b` of `bits` is rule `64 * word + b`.
     fn monitored(&mut self, frame: &Frame<'_>, packet: &Packet, word: usize, bits: u64);
     /// Minutes since the Unix epoch.
     fn minute(&mut self) -> u64;
+    /// What the packet shows beside its headers, for the device whose row is at `device`. Asked only where a rule is about names.
+    fn evidence(&mut self, side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, device: u32) -> Evidence;
+    /// As [`could_match`].
+    fn could_match(&mut self, rows: Rows, first: u32, any_service: bool, tables: &impl Tables) -> bool;
     /// Whether the packet is within the rule's rate; then it has been paid for.
     fn within_rate(&mut self, packet: &Packet, side: Side, rule: &RuleEntry) -> bool;
+}
+
+/// Rules that match by what a packet shows beside its headers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShownWords {
+    /// By its remote: a name that it carries, or that its address was learned for.
+    pub remote: u64,
+    /// By its remote, for rules that then are only counted.
+    pub monitored: u64,
+    /// By its service: a signature.
+    pub service: u64,
 }
 
 /// Where a frame came in.
@@ -141,10 +184,15 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
         return Some(Decision::by_rule(Verdict::Pass, rule));
     }
     let device = device_row(side, packet, tables)?;
+    let evidence = if tables.has_names() { observer.evidence(side, frame, packet, tables, device) } else { Evidence::NONE };
+    if evidence.is_deferred() {
+        return None;
+    }
     let remote = remote_row(packet.family, remote(side, frame, packet), tables)?;
-    let rows = Rows { device, remote, service, active: active(tables, observer)? };
+    let rows = Rows { device, remote, service, active: active(tables, observer)?, shows: evidence.shows() };
     let mut decision = Decision::NO_RULE;
-    if let Some(first) = first_rule(rows, frame, packet, tables, observer) {
+    let first = rows::first_rule(rows, frame, packet, tables, observer);
+    if let Some(first) = first {
         let mut rule = tables.rule(first);
         let mut verdict = Verdict::from_u8(rule.verdict);
         if rule.limited != 0 && !observer.within_rate(packet, side, &rule) {
@@ -153,92 +201,14 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
         }
         decision = Decision::by_rule(verdict, rule);
     }
+    if tables.has_names() && matches!(decision.verdict, Verdict::Pass) {
+        decision = obstructed(decision, evidence, rows, first, tables, observer);
+    }
     if matches!(packet.fragment, Fragment::First) {
         let verdict = FragmentVerdict { slot: decision.rule.slot, verdict: decision.verdict as u8, reserved: [0; 3] };
         observer.remember_fragment(&fragment_key(frame, packet), verdict);
     }
     Some(decision)
-}
-
-/// The first rule that decides; those before it that only monitor are told to the observer.
-#[inline(always)]
-fn first_rule(rows: Rows, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> Option<u32> {
-    if tables.words() == 1 {
-        let deciding = deciding(rows, 0, frame, packet, tables, observer);
-        return if deciding == 0 { None } else { Some(lowest_number(deciding)) };
-    }
-    let mut summary = rows.summary(tables);
-    for _ in 0..MAX_WORDS {
-        if summary == 0 {
-            break;
-        }
-        let word = (lowest_number(summary) as usize / GROUPS) & (MAX_WORDS - 1);
-        // Without this word's groups: those before them are done.
-        summary &= !(((1 << GROUPS) - 1) << (word * GROUPS));
-        let deciding = deciding(rows, word, frame, packet, tables, observer);
-        if deciding != 0 {
-            // What follows is the same whichever word it was found in: the verifier need not follow it for each.
-            return Some(forget(word * 64 + lowest_number(deciding) as usize, deciding) as u32);
-        }
-    }
-    None
-}
-
-/// The rules of a word that match and decide.
-#[inline(always)]
-fn deciding(rows: Rows, word: usize, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> u64 {
-    let hits = rows.word(tables, word);
-    let monitored = if tables.has_monitored() { hits & tables.monitored(word) } else { 0 };
-    let deciding = hits & !monitored;
-    if monitored != 0 {
-        let before = if deciding == 0 { monitored } else { monitored & (lowest(deciding) - 1) };
-        if before != 0 {
-            observer.monitored(frame, packet, word, before);
-        }
-    }
-    deciding
-}
-
-/// Where the rows are whose AND is what a packet satisfies.
-#[derive(Clone, Copy)]
-struct Rows {
-    device: u32,
-    remote: u32,
-    service: u32,
-    /// The rules that hold now; `None`: all do.
-    active: Option<u32>,
-}
-
-impl Rows {
-    /// In which words the AND may have a bit, where more than one is in use.
-    #[inline(always)]
-    fn summary(self, tables: &impl Tables) -> u64 {
-        self.all(tables, 0)
-    }
-
-    #[inline(always)]
-    fn word(self, tables: &impl Tables, word: usize) -> u64 {
-        self.all(tables, word_offset(tables, word))
-    }
-
-    #[inline(always)]
-    fn all(self, tables: &impl Tables, offset: u32) -> u64 {
-        let Self { device, remote, service, active } = self;
-        let all = tables.pool(device + offset) & tables.pool(remote + offset) & tables.pool(service + offset);
-        match active {
-            Some(active) => all & tables.pool(active + offset),
-            None => all,
-        }
-    }
-}
-
-/// Groups of rules in a word that the summary tells apart.
-const GROUPS: usize = 64 / GROUP;
-
-/// Where a row has this word.
-#[inline(always)]
-fn word_offset(tables: &impl Tables, word: usize) -> u32 {
-    if tables.words() == 1 { 0 } else { word as u32 + 1 }
 }
 
 /// Where the row of a remote is.
@@ -252,7 +222,7 @@ fn remote_row(family: Family, Address { high, low }: Address, tables: &impl Tabl
 #[inline(always)]
 fn device_row(side: Side, packet: &Packet, tables: &impl Tables) -> Option<u32> {
     match side {
-        Side::Inside => Some(tables.row(tables.mac_class(packet.device)?)),
+        Side::Inside => tables.device(packet.device),
         Side::Outside => Some(tables.row(tables.inbound())),
     }
 }
@@ -269,12 +239,12 @@ fn remote(side: Side, frame: &Frame<'_>, packet: &Packet) -> Address {
 #[inline(always)]
 fn in_pinhole(packet: &Packet, service: u32, tables: &impl Tables) -> Option<Option<RuleEntry>> {
     let destination = remote_row(packet.family, packet.destination, tables)?;
-    let rows = Rows { device: tables.row(tables.pinhole()), remote: destination, service, active: None };
+    let rows = Rows { device: tables.row(tables.pinhole()), remote: destination, service, active: None, shows: false };
     for word in 0..MAX_WORDS {
         if word >= tables.words() {
             break;
         }
-        let hits = rows.word(tables, word);
+        let hits = rows.plain_word(tables, word);
         if hits != 0 {
             return Some(Some(tables.rule(word as u32 * 64 + lowest_number(hits))));
         }
@@ -286,50 +256,6 @@ fn in_pinhole(packet: &Packet, service: u32, tables: &impl Tables) -> Option<Opt
 #[inline(always)]
 fn active(tables: &impl Tables, observer: &mut impl Observer) -> Option<Option<u32>> {
     if tables.has_schedules() { Some(Some(tables.row(tables.active(observer.minute())?))) } else { Some(None) }
-}
-
-/// The configured verdict, which may depend on whether a restricting rule could have matched what is known.
-#[inline(always)]
-fn uninspectable(
-    side: Side,
-    frame: &Frame<'_>,
-    packet: &Packet,
-    reason: Reason,
-    tables: &impl Tables,
-    observer: &mut impl Observer,
-) -> Option<Decision> {
-    let verdict = match tables.on_uninspectable(reason) {
-        OnUninspectable::Pass => Verdict::Pass,
-        OnUninspectable::Drop => Verdict::Drop,
-        OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect => {
-            // A source route's destination is not where the packet ends, so it says nothing.
-            let next_stop_only = matches!(reason, Reason::SourceRoute) && matches!(side, Side::Inside);
-            let remote_known = !matches!(packet.family, Family::None) && !next_stop_only;
-            let device = device_row(side, packet, tables)?;
-            let active = active(tables, observer)?;
-            // What is not known may be anything: the row of the device stands for it too.
-            let mut could_match = restricting(Rows { device, remote: device, service: device, active }, tables);
-            if could_match != 0 && remote_known {
-                let remote = remote_row(packet.family, remote(side, frame, packet), tables)?;
-                could_match = restricting(Rows { device, remote, service: device, active }, tables);
-            }
-            if could_match == 0 { Verdict::Pass } else { Verdict::Drop }
-        }
-    };
-    Some(Decision::uninspectable(verdict, reason))
-}
-
-/// Not zero where a rule of these rows keeps a packet from passing.
-#[inline(always)]
-fn restricting(rows: Rows, tables: &impl Tables) -> u64 {
-    let mut any = 0;
-    for word in 0..MAX_WORDS {
-        if word >= tables.words() {
-            break;
-        }
-        any |= rows.word(tables, word) & tables.restricting(word);
-    }
-    any
 }
 
 #[inline(always)]

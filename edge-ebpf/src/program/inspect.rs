@@ -1,0 +1,348 @@
+//! What a packet shows beside its headers, over maps: the library's inspection with its steps as functions of their own.
+
+use aya_ebpf::{bindings::xdp_md, macros::map, maps::PerCpuArray, programs::XdpContext};
+use edge_ebpf::{
+    abi::{MAX_SIGNATURES, MAX_WORDS},
+    engine::{self, Rows, ShownWords, Shows, Side},
+    inspect::{
+        self, DNS_PORT, Evidence, Interest, Memory, Read, State, Steps,
+        flow::{self, Flow},
+        secret,
+        shown::ShownRows,
+        signature,
+    },
+    name::{Reading, dns::Transport},
+    packet::{Family, Fragment, Packet, access::Frame, protocol},
+};
+
+use super::{
+    constants,
+    frame::Context,
+    in_hand,
+    learned::{self, Secret},
+    maps, names,
+    tables::{Tables, edge_mac_class},
+};
+
+/// The rows of what the packet shows.
+#[map]
+static ROWS_SHOWN: PerCpuArray<ShownRows> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whether the device's rules may ask for names or signatures: right where a row is one word, else also where rules of the same groups do.
+#[inline(always)]
+pub fn may_watch(device: u32) -> bool {
+    constants::pool(device) & constants::watching() != 0
+}
+
+/// Whether a plain packet of a watched device has to be looked into: it opens a connection, carries what may be a name or a signature, or its
+/// flow or its destination is known by a name.
+#[inline(always)]
+pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
+    if packet.protocol == protocol::TCP || packet.protocol == protocol::UDP {
+        let hash = flow_hash(frame, packet);
+        let known = maps::FLOWS.get(flow::place(hash, constants::flow_mask())).is_some_and(|bucket| flow::has(bucket, hash));
+        if known || payload_concerns(frame, packet) {
+            return true;
+        }
+    }
+    constants::has_named_rules() && learned::may_be(packet.destination)
+}
+
+#[inline(always)]
+fn payload_concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
+    let tcp = packet.protocol == protocol::TCP;
+    if tcp && packet.segment(frame).opens {
+        return true;
+    }
+    let (start, end) = packet.payload(frame);
+    let (_, port) = packet.ports(frame);
+    if start >= end {
+        // An empty query is none.
+        return !tcp && port == DNS_PORT;
+    }
+    if port == DNS_PORT || constants::signature_count() != 0 {
+        return true;
+    }
+    let Some(first) = frame.view::<2>(start) else { return end - start < 2 };
+    let first = first.u8::<0>();
+    if tcp {
+        // A handshake, or the letter of a method.
+        first == 22 || first.wrapping_sub(b'A') < 26
+    } else {
+        // A long header.
+        first & 0xc0 == 0xc0
+    }
+}
+
+#[inline(always)]
+fn flow_hash(frame: &Frame<'_>, packet: &Packet) -> u64 {
+    let (source_port, destination_port) = packet.ports(frame);
+    let rest = u64::from(source_port) | u64::from(destination_port) << 16 | u64::from(packet.protocol) << 32;
+    secret::flow(&Secret, packet.source(frame), packet.destination, rest)
+}
+
+/// Finds out what there is to read in the packet in hand, from a device: a [`Read`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_inspect_begin(context: *mut xdp_md) -> u32 {
+    let (Some(packet), Some(found)) = (in_hand::get(), in_hand::found()) else { return 0 };
+    found.evidence = 0;
+    found.inspected = 0;
+    found.device = edge_mac_class(packet.device.0);
+    let interest = interest(constants::row(found.device));
+    let looked_into = packet.fault.is_none() && !matches!(packet.family, Family::None) && !matches!(packet.fragment, Fragment::Later);
+    if !looked_into || !interest.names && !interest.signatures {
+        return 0;
+    }
+    found.inspected = 1;
+    let frame = Context::<false>::new(XdpContext::new(context));
+    inspect::begin(&frame.frame(), packet, interest, &mut Program(context)) as u32
+}
+
+#[inline(always)]
+fn interest(device: u32) -> Interest {
+    let (mut named, mut signed) = (0, 0);
+    for word in 0..MAX_WORDS {
+        if word >= constants::words() {
+            break;
+        }
+        let place = device + if constants::words() == 1 { 0 } else { word as u32 + 1 };
+        let rules = constants::pool(place);
+        named |= rules & constants::named(word);
+        signed |= rules & constants::signed(word);
+    }
+    Interest { names: named != 0, signatures: signed != 0 }
+}
+
+/// What follows from what was read. `what`: a [`Reading`], and the [`Read`] above it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
+    let (Some(buffers), Some(found)) = (names::buffers(), in_hand::found()) else { return 0 };
+    let evidence = inspect::finish(&mut buffers.state, Read::from_u32(what >> 8), Reading::from_u32(what & 0xff));
+    found.evidence = evidence.bits();
+    if evidence.shows() {
+        note_rows();
+    }
+    0
+}
+
+/// Finds out what the packet in hand shows.
+#[inline(always)]
+pub fn look_into(context: *mut xdp_md, side: Side) {
+    match side {
+        Side::Inside => {
+            inspect::inspect(&mut Functions(context));
+        }
+        Side::Outside => {
+            edge_inspect_source(context);
+        }
+    }
+}
+
+/// As [`edge_inspect`], for what comes from the upstream: what its source was learned for.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_inspect_source(context: *mut xdp_md) -> u32 {
+    let (Some(packet), Some(buffers), Some(found)) = (in_hand::get(), names::buffers(), in_hand::found()) else { return 0 };
+    found.evidence = 0;
+    found.inspected = 0;
+    buffers.state.shown = inspect::Shown::default();
+    let frame = Context::<false>::new(XdpContext::new(context));
+    if may_watch(constants::row(constants::inbound())) && learned::look_up(packet.source(&frame.frame())) {
+        note_rows();
+        found.evidence = Evidence::ONLY_SHOWS.bits();
+    }
+    0
+}
+
+#[inline(always)]
+fn note_rows() {
+    if let (Some(buffers), Some(rows)) = (names::buffers(), ROWS_SHOWN.get_ptr_mut(0)) {
+        // SAFETY: a live map value of this CPU.
+        unsafe { (*rows).note(&buffers.state.shown, &Tables::<false>) };
+    }
+}
+
+/// The words at `offset` of the rows of what the packet shows.
+#[inline(always)]
+pub fn shown(offset: u32) -> ShownWords {
+    ShownWords {
+        remote: edge_shown_remote(offset),
+        monitored: if constants::has_learned_monitored() { edge_shown_monitored(offset) } else { 0 },
+        service: if constants::signature_count() != 0 { edge_shown_service(offset) } else { 0 },
+    }
+}
+
+/// A word of [`shown`], as a function of its own: the decision's stack is short.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_shown_remote(offset: u32) -> u64 {
+    rows_shown().map_or(0, |rows| rows.remote(&Tables::<false>, offset))
+}
+
+/// `None`: the packet shows nothing.
+#[inline(always)]
+fn rows_shown<'a>() -> Option<&'a ShownRows> {
+    let found = in_hand::found()?;
+    if Evidence::from_bits(found.evidence).shows() { ROWS_SHOWN.get(0) } else { None }
+}
+
+/// As [`edge_shown_remote`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_shown_monitored(offset: u32) -> u64 {
+    rows_shown().map_or(0, |rows| rows.monitored(&Tables::<false>, offset))
+}
+
+/// As [`edge_shown_remote`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_shown_service(offset: u32) -> u64 {
+    rows_shown().map_or(0, |rows| rows.service(&Tables::<false>, offset))
+}
+
+/// The packet in hand.
+struct InHand;
+
+impl Shows for InHand {
+    #[inline(always)]
+    fn shown(&self, _: &impl engine::Tables, offset: u32) -> ShownWords {
+        shown(offset)
+    }
+}
+
+/// In [`edge_could_match`]: all rules hold at all times; whatever the service.
+pub const ALWAYS: u32 = u32::MAX;
+pub const ANY_SERVICE: u32 = 1 << 31;
+
+/// As [`engine::could_match`], with the places of rows; not 0: it is so.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_could_match(device: u32, service: u32, active: u32, first: u32) -> u32 {
+    let active = if active == ALWAYS { None } else { Some(active) };
+    let rows = Rows { device, remote: device, service, active, shows: true };
+    engine::could_match(rows, first & !ANY_SERVICE, first & ANY_SERVICE != 0, &Tables::<false>, &InHand).into()
+}
+
+/// Remembers what follows from the packet in hand.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_settle(context: *mut xdp_md, passes: u32) -> u32 {
+    if in_hand::found().is_some_and(|found| found.inspected == 0) {
+        return 0;
+    }
+    inspect::settle(passes != 0, &mut Program(context));
+    0
+}
+
+/// The steps as functions.
+struct Functions(*mut xdp_md);
+
+impl Steps for Functions {
+    #[inline(always)]
+    fn begin(&mut self) -> Read {
+        Read::from_u32(edge_inspect_begin(self.0))
+    }
+    #[inline(always)]
+    fn dns(&mut self, transport: Transport) -> Reading {
+        Reading::from_u32(match transport {
+            Transport::Udp => names::edge_name_dns(self.0),
+            Transport::Tcp => names::edge_name_dns_tcp(self.0),
+        })
+    }
+    #[inline(always)]
+    fn tls(&mut self) -> Reading {
+        Reading::from_u32(names::edge_name_tls(self.0))
+    }
+    #[inline(always)]
+    fn tls_appended(&mut self) -> Reading {
+        Reading::from_u32(names::edge_name_tls_appended(self.0))
+    }
+    #[inline(always)]
+    fn http(&mut self) -> Reading {
+        Reading::from_u32(names::edge_name_http(self.0))
+    }
+    #[inline(always)]
+    fn finish(&mut self, read: Read, reading: Reading) -> Evidence {
+        edge_inspect_finish((read as u32) << 8 | reading as u32);
+        Evidence::NONE
+    }
+}
+
+struct Program(*mut xdp_md);
+
+impl Memory for Program {
+    #[inline(always)]
+    fn with<R: Default>(&mut self, work: impl FnOnce(&mut State) -> R) -> R {
+        match names::buffers() {
+            Some(buffers) => work(&mut buffers.state),
+            None => R::default(),
+        }
+    }
+    #[inline(always)]
+    fn flow_hash(&self, frame: &Frame<'_>, packet: &Packet) -> u64 {
+        flow_hash(frame, packet)
+    }
+    #[inline(always)]
+    fn flow(&self, hash: u64) -> Flow {
+        match maps::FLOWS.get(flow::place(hash, constants::flow_mask())) {
+            Some(bucket) => flow::find(bucket, hash, constants::generation()),
+            None => Flow::default(),
+        }
+    }
+    #[inline(always)]
+    fn put_flow(&mut self, hash: u64, flow: Flow) {
+        if let Some(bucket) = maps::FLOWS.get_ptr_mut(flow::place(hash, constants::flow_mask())) {
+            // SAFETY: a live map value. Two processors that write one entry at once leave one that is nobody's, see `FlowEntry`.
+            flow::put(unsafe { &mut *bucket }, hash, constants::generation(), flow);
+        }
+    }
+    #[inline(always)]
+    fn learned(&mut self, packet: &Packet) -> bool {
+        learned::look_up(packet.destination)
+    }
+    #[inline(always)]
+    fn signatures(&mut self) -> u32 {
+        edge_signatures(self.0)
+    }
+    #[inline(always)]
+    fn kept(&self, hash: u64) -> u32 {
+        // SAFETY: read at once.
+        match unsafe { maps::HELLOS.get(hash) } {
+            Some(hello) => hello.length,
+            None => 0,
+        }
+    }
+    #[inline(always)]
+    fn keep(&mut self) {
+        names::keep(self.0);
+    }
+    #[inline(always)]
+    fn forget_kept(&mut self, hash: u64) {
+        let _ = maps::HELLOS.remove(hash);
+    }
+}
+
+/// Bits of the signatures that the payload of the packet in hand shows.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_signatures(context: *mut xdp_md) -> u32 {
+    let Some(packet) = in_hand::get() else { return 0 };
+    let context = Context::<false>::new(XdpContext::new(context));
+    let frame = context.frame();
+    let (start, end) = packet.payload(&frame);
+    let (_, port) = packet.ports(&frame);
+    let mut shown = 0;
+    for index in 0..MAX_SIGNATURES as u32 {
+        if index >= constants::signature_count() {
+            break;
+        }
+        let entry = constants::signature(index);
+        let asked = entry.protocol == packet.protocol && entry.first_port <= port && port <= entry.last_port;
+        if asked && signature::shows(&frame, start, end, &entry) {
+            shown |= 1 << index;
+        }
+    }
+    shown
+}

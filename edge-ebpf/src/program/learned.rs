@@ -1,0 +1,75 @@
+//! Learned addresses in the kernel: looking one up, and giving an entry of an earlier generation its number in this one.
+
+use edge_ebpf::{
+    inspect::{
+        learned::{self, LearnedBucket, WAYS},
+        secret::{self, Secrets},
+    },
+    packet::Address,
+};
+
+use super::{clock, constants, maps, names};
+
+/// The secrets of the tables that outlive generations.
+pub struct Secret;
+
+impl Secrets for Secret {
+    #[inline(always)]
+    fn secret(&self, place: usize) -> u64 {
+        constants::secret(place)
+    }
+}
+
+/// Whether any name may have been answered with the address, for packets that are decided elsewhere if so.
+#[inline(always)]
+pub fn may_be(address: Address) -> bool {
+    let tag = secret::address(&Secret, address);
+    maps::LEARNED.get(learned::place(tag, constants::learned_mask())).is_some_and(|bucket| learned::has(bucket, tag))
+}
+
+/// Numbers of the names that the address was learned for, into the state. Whether there is any.
+#[inline(always)]
+pub fn look_up(address: Address) -> bool {
+    let Some(buffers) = names::buffers() else { return false };
+    let tag = secret::address(&Secret, address);
+    let place = learned::place(tag, constants::learned_mask());
+    let Some(bucket) = maps::LEARNED.get(place) else { return false };
+    if !learned::has(bucket, tag) {
+        return false;
+    }
+    let second = clock::second();
+    let generation = constants::generation() as u16;
+    let mut any = 0;
+    for way in 0..WAYS {
+        let entry = bucket[way];
+        if entry.holds(tag, second) {
+            let number = if entry.generation == generation { u32::from(entry.number) } else { edge_learned_anew(place, way as u32) };
+            buffers.state.shown.learned[way] = number;
+            any |= number;
+        }
+    }
+    any != 0
+}
+
+/// Looks the name of an entry up in this generation's table, and notes its number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_learned_anew(place: u32, way: u32) -> u32 {
+    let way = way & (WAYS as u32 - 1);
+    let Some(bucket) = maps::LEARNED.get_ptr_mut(place) else { return 0 };
+    let Some(name) = maps::LEARNED_NAMES.get(place * WAYS as u32 + way) else { return 0 };
+    let entry = bucket.cast::<learned::LearnedEntry>().wrapping_add(way as usize);
+    // SAFETY: a live map value; the mask keeps the way inside. Volatile, since the entry may be written by an answer on another CPU meanwhile: its tag is 0 then.
+    let before = unsafe { (&raw const (*entry).tag).read_volatile() };
+    let number = names::number_of(&name.wire);
+    // SAFETY: as above.
+    unsafe {
+        if (&raw const (*entry).tag).read_volatile() == before {
+            (&raw mut (*entry).number).write_volatile(number as u16);
+            (&raw mut (*entry).generation).write_volatile(constants::generation() as u16);
+        }
+    }
+    number
+}
+
+const _: () = assert!(size_of::<LearnedBucket>() == WAYS * size_of::<learned::LearnedEntry>());
