@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, XdpChoice, keys::AGENT};
+use edge_agent::config::{
+    AgentConfig, AlwaysAllow, Conduct, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, TableSizes, TimeToLive, XdpChoice,
+    keys::AGENT,
+};
 use edge_agent::policy::expectation::Carried;
 use edge_agent::policy::keys::POLICY;
 use edge_agent::policy::model::{Action, Direction, Learned, Mode, PortProtocol, RateLimit, RateUnit, Schedule};
@@ -13,7 +16,7 @@ use edge_agent::policy::shape::{Object, Shape};
 use edge_agent::policy::signature::{Pattern, Signature};
 use edge_agent::policy::yaml::{self, Node};
 use edge_agent::sources::domain_list::Format;
-use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason};
 use edge_ebpf::engine::Side;
 use jiff::civil::date;
 
@@ -98,6 +101,7 @@ fn every_key_of_the_agent_is_decoded() {
         source_limits,
         always_allow,
         conduct,
+        tables,
     } = AgentConfig::read(Path::new(AGENT_FILE)).unwrap();
     let folder = Path::new("tests/data/complete");
     assert_eq!(interfaces, Interfaces { inside: vec!["lan0".into(), "lan1".into()], outside: vec!["wan0".into()] });
@@ -123,9 +127,39 @@ fn every_key_of_the_agent_is_decoded() {
     assert_eq!(prefixes.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["192.0.2.0/24"]);
     assert_eq!(services.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["udp/53", "domain"]);
     assert_eq!(macs.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["02:00:5e:00:53:01"]);
+    let Conduct { on_uninspectable, dns_reject, learned } = conduct;
     for (index, reason) in Reason::ALL.into_iter().enumerate() {
-        let expected = if index % 2 == 0 { OnUninspectable::Pass } else { OnUninspectable::Drop };
-        assert_eq!(conduct.on_uninspectable[reason as usize], expected, "{}", reason.name());
+        let expected = match reason {
+            Reason::Quic => OnUninspectable::Inspect,
+            Reason::Ech => OnUninspectable::Pass,
+            Reason::HttpsRecord => OnUninspectable::DropIfRuleCouldMatch,
+            _ if index % 2 == 0 => OnUninspectable::Pass,
+            _ => OnUninspectable::Drop,
+        };
+        assert_eq!(on_uninspectable[reason as usize], expected, "{}", reason.name());
+    }
+    assert_eq!((dns_reject, learned), (DnsReject::NullAddress, TimeToLive { min: 60, max: 86_400 }));
+    assert_eq!(tables, TableSizes { learned: 1024, flows: 4096 });
+}
+
+#[test]
+fn each_way_with_hidden_names_is_two_verdicts() {
+    use OnUninspectable::{DropIfRuleCouldMatch, Inspect, Pass};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.yaml");
+    let conduct = |names: &str| {
+        std::fs::write(&file, format!("interfaces: {{inside: [lan0]}}\nnames: {names}\n")).unwrap();
+        AgentConfig::read(&file).unwrap().conduct
+    };
+    for (word, expected) in [("block", DropIfRuleCouldMatch), ("pass", Pass), ("inspect", Inspect)] {
+        assert_eq!(conduct(&format!("{{quic: {word}}}")).on_uninspectable[Reason::Quic as usize], expected, "{word}");
+    }
+    for (word, expected) in [("pass", [Pass, Pass]), ("strip", [Pass, DropIfRuleCouldMatch]), ("block", [DropIfRuleCouldMatch, Pass])] {
+        let verdicts = conduct(&format!("{{ech: {word}}}")).on_uninspectable;
+        assert_eq!([Reason::Ech, Reason::HttpsRecord].map(|reason| verdicts[reason as usize]), expected, "{word}");
+    }
+    for (word, expected) in [("nxdomain", DnsReject::NxDomain), ("refused", DnsReject::Refused), ("null_address", DnsReject::NullAddress)] {
+        assert_eq!(conduct(&format!("{{dns_reject: {word}}}")).dns_reject, expected);
     }
 }
 
