@@ -81,6 +81,7 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
         policies,
         rules,
         uninspectable,
+        answers,
         warnings,
         sources,
         last_failure,
@@ -120,6 +121,7 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
     table(out, ["policy", "rule", "action", "packets", "bytes"], rows)?;
     let rows = uninspectable.iter().map(|UninspectableReport { reason, verdict, count }| [reason.clone(), verdict.clone(), packets(count)]);
     table(out, ["uninspectable", "verdict", "packets"], rows)?;
+    table(out, ["DNS answers", "packets"], answers.iter().map(|(result, count)| [result.clone(), packets(count)]))?;
     table(out, ["source", "file", "modified", "SHA-256", "entries", ""], sources.iter().map(source_row))
 }
 

@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
 use edge_ebpf::abi::{
-    BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, MAX_BUCKETS, MAX_FRAGMENTS, MAX_INTERFACES, MAX_RULES, Node, RULE_SLOTS,
-    RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch, Verdict,
+    AnswerResult, BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, MAX_BUCKETS, MAX_FRAGMENTS, MAX_INTERFACES, MAX_RULES, Node,
+    RULE_SLOTS, RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch, Verdict,
 };
 
 /// Values of these are as many nodes as the agent says before it loads them, see `constants`.
@@ -32,6 +32,8 @@ pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(R
 pub static INTERFACE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries((MAX_INTERFACES * Verdict::ALL.len()) as u32, 0);
 #[map]
 pub static UNINSPECTABLE: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::SLOTS as u32, 0);
+#[map]
+static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(AnswerResult::SLOTS as u32, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentVerdict> = LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
 #[map]
