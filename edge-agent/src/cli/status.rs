@@ -191,6 +191,7 @@ mod tests {
                 count: Count { packets: 12, bytes: 720 },
             }],
             uninspectable: vec![],
+            answers: [("learned".to_owned(), Count { packets: 5, bytes: 500 })].into(),
             warnings: vec![],
             sources: vec![SourceReport {
                 source: "countries".to_owned(),
@@ -230,6 +231,7 @@ mod tests {
         let text = text(|_| ());
         assert!(text.contains("\ninterface  role    mode    passed  dropped  rejected\nlan        inside  native          12\n"), "{text}");
         assert!(text.contains("\niaf-2014  r     drop (removed)  12       720\n"), "{text}");
+        assert!(text.contains("\nDNS answers  packets\nlearned      5\n"), "{text}");
         assert!(!text.contains("uninspectable"));
     }
 }
