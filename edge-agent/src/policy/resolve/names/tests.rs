@@ -100,3 +100,27 @@ fn rules_hide_and_contradict_each_other_by_names_too() {
         assert_eq!(messages.collect::<Vec<_>>().join("; "), expected, "{spec}");
     }
 }
+
+/// What an address is worth that was learned for a name decides whether the rule on the name takes its packets, too.
+#[test]
+fn a_rule_hides_another_on_the_same_names_if_it_decides_by_learned_addresses_or_the_other_does_not_match_by_them() {
+    for (first, second, hidden) in [
+        ("enforce", "enforce", true),
+        ("enforce", "monitor", true),
+        ("enforce", "off", true),
+        ("monitor", "enforce", false),
+        ("monitor", "monitor", false),
+        ("monitor", "off", true),
+        ("off", "enforce", false),
+        ("off", "monitor", false),
+        ("off", "off", true),
+    ] {
+        let spec = format!(
+            "  destinations:\n    a: {{domains: [x.example], learned: {first}}}\n    b: {{domains: [y.x.example], learned: {second}}}\n  \
+             rules: [{{id: first, from: all, to: a, action: drop}}, {{id: second, from: all, to: b, action: drop}}]\n"
+        );
+        let (resolution, _) = resolved(&spec, &[]);
+        let warned = !resolution.expect("it holds").warnings.is_empty();
+        assert_eq!(warned, hidden, "{first}, then {second}");
+    }
+}

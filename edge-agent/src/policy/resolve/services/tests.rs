@@ -6,7 +6,7 @@ use jiff::civil::date;
 use super::super::{Resolution, resolve};
 use crate::config::{AlwaysAllow, SourceFiles};
 use crate::policy::load::load;
-use crate::policy::model::{PortProtocol, RuleId, ServiceMatch, Signature, SignatureId};
+use crate::policy::model::{PortProtocol, ServiceMatch, Signature, SignatureId};
 use crate::policy::problem::Problems;
 use crate::sources::Sources;
 
@@ -35,14 +35,16 @@ fn a_signature_is_a_service_of_its_policy_alone() {
   rules: [{id: r, from: all, services: [push, https, tcp/80, tcp/https], action: drop}]
 "#;
     let other = "  rules: [{id: r, from: all, services: https, action: pass}]\n";
-    let Resolution { resolved, warnings, .. } = resolved(&[one, other]).expect("right policies");
+    let resolution = resolved(&[one, other]).expect("right policies");
+    assert_eq!(resolution.summary().signatures, 2);
+    let Resolution { resolved, warnings, .. } = resolution;
     let [push, https] = resolved.signatures.as_slice() else { panic!("{:?}", resolved.signatures) };
     let Signature { policy, name, protocol, ports, offset, bytes } = push;
     assert_eq!((resolved.policies[policy.index()].name.as_str(), name.as_str(), *protocol, *offset), ("p0", "push", PortProtocol::Tcp, 2));
     assert_eq!(*ports, [(5222, 5222), (8000, 8010)], "ranges that touch are one");
     assert_eq!(*bytes, [Some(0xc2), Some(0xfe), None, Some(0x16)]);
     assert_eq!((https.protocol, &*https.ports), (PortProtocol::Udp, &[(0, u16::MAX)][..]));
-    let [.., first, second] = resolved.rules.as_slice() else { panic!("{:?}", RuleId(0)) };
+    let [.., first, second] = resolved.rules.as_slice() else { panic!("two rules") };
     let port = |port| ServiceMatch::Ports { protocol: PortProtocol::Tcp, first: port, last: port };
     let own = [SignatureId(0), SignatureId(1)].map(ServiceMatch::Signature);
     assert_eq!(first.services, [own[0], own[1], port(80), port(443)]);
