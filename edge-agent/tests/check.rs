@@ -36,10 +36,10 @@ fn errors_give_1_and_warnings_0() {
 #[test]
 fn domain_lists_are_told_of_one_by_one() {
     let config = ["--config", "/nonexistent/agent.yaml", "check"];
-    let path = "tests/broken/names-not-enforced.yaml";
+    let path = "tests/data/complete/names.yaml";
     let plain = String::from_utf8(edge_agent(&[&config[..], &[path]].concat()).stdout).unwrap();
     let told =
-        "tests/broken/../data/lists/names.txt: plain, 3 names, 1 of them twice or covered by others; left out: no name: 1 (line 5)\n";
+        "tests/data/complete/../lists/names.txt: plain, 3 names, 1 of them twice or covered by others; left out: no name: 1 (line 5)\n";
     assert!(plain.contains(told), "{plain}");
     let json = lines(&edge_agent(&[&config[..], &["--json", path]].concat()));
     let list = &json.iter().find(|line| line["domain_list"].is_object()).expect("a line of the list")["domain_list"];

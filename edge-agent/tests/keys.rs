@@ -3,15 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edge_agent::config::{AgentConfig, AlwaysAllow, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, XdpChoice, keys::AGENT};
+use edge_agent::config::{
+    AgentConfig, AlwaysAllow, Conduct, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, TableSizes, TimeToLive, XdpChoice,
+    keys::AGENT,
+};
+use edge_agent::policy::expectation::Carried;
 use edge_agent::policy::keys::POLICY;
-use edge_agent::policy::model::{Action, Direction, Learned, Mode, RateLimit, RateUnit, Schedule};
+use edge_agent::policy::model::{Action, Direction, Learned, Mode, PortProtocol, RateLimit, RateUnit, Schedule};
 use edge_agent::policy::problem::{Problems, Source};
 use edge_agent::policy::schema::{Destination, DomainListFile, Expression, Group, Policy, Reference, Rule};
 use edge_agent::policy::shape::{Object, Shape};
+use edge_agent::policy::signature::{Pattern, Signature};
 use edge_agent::policy::yaml::{self, Node};
 use edge_agent::sources::domain_list::Format;
-use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason};
 use edge_ebpf::engine::Side;
 use jiff::civil::date;
 
@@ -96,6 +101,7 @@ fn every_key_of_the_agent_is_decoded() {
         source_limits,
         always_allow,
         conduct,
+        tables,
     } = AgentConfig::read(Path::new(AGENT_FILE)).unwrap();
     let folder = Path::new("tests/data/complete");
     assert_eq!(interfaces, Interfaces { inside: vec!["lan0".into(), "lan1".into()], outside: vec!["wan0".into()] });
@@ -121,9 +127,39 @@ fn every_key_of_the_agent_is_decoded() {
     assert_eq!(prefixes.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["192.0.2.0/24"]);
     assert_eq!(services.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["udp/53", "domain"]);
     assert_eq!(macs.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["02:00:5e:00:53:01"]);
+    let Conduct { on_uninspectable, dns_reject, learned } = conduct;
     for (index, reason) in Reason::ALL.into_iter().enumerate() {
-        let expected = if index % 2 == 0 { OnUninspectable::Pass } else { OnUninspectable::Drop };
-        assert_eq!(conduct.on_uninspectable[reason as usize], expected, "{}", reason.name());
+        let expected = match reason {
+            Reason::Quic => OnUninspectable::Inspect,
+            Reason::Ech => OnUninspectable::Pass,
+            Reason::HttpsRecord => OnUninspectable::DropIfRuleCouldMatch,
+            _ if index % 2 == 0 => OnUninspectable::Pass,
+            _ => OnUninspectable::Drop,
+        };
+        assert_eq!(on_uninspectable[reason as usize], expected, "{}", reason.name());
+    }
+    assert_eq!((dns_reject, learned), (DnsReject::NullAddress, TimeToLive { min: 60, max: 86_400 }));
+    assert_eq!(tables, TableSizes { learned: 1024, flows: 4096 });
+}
+
+#[test]
+fn each_way_with_hidden_names_is_two_verdicts() {
+    use OnUninspectable::{DropIfRuleCouldMatch, Inspect, Pass};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.yaml");
+    let conduct = |names: &str| {
+        std::fs::write(&file, format!("interfaces: {{inside: [lan0]}}\nnames: {names}\n")).unwrap();
+        AgentConfig::read(&file).unwrap().conduct
+    };
+    for (word, expected) in [("block", DropIfRuleCouldMatch), ("pass", Pass), ("inspect", Inspect)] {
+        assert_eq!(conduct(&format!("{{quic: {word}}}")).on_uninspectable[Reason::Quic as usize], expected, "{word}");
+    }
+    for (word, expected) in [("pass", [Pass, Pass]), ("strip", [Pass, DropIfRuleCouldMatch]), ("block", [DropIfRuleCouldMatch, Pass])] {
+        let verdicts = conduct(&format!("{{ech: {word}}}")).on_uninspectable;
+        assert_eq!([Reason::Ech, Reason::HttpsRecord].map(|reason| verdicts[reason as usize]), expected, "{word}");
+    }
+    for (word, expected) in [("nxdomain", DnsReject::NxDomain), ("refused", DnsReject::Refused), ("null_address", DnsReject::NullAddress)] {
+        assert_eq!(conduct(&format!("{{dns_reject: {word}}}")).dns_reject, expected);
     }
 }
 
@@ -143,8 +179,23 @@ fn every_key_of_a_policy_is_decoded() {
     let mut problems = Problems::default();
     let policy = Policy::decode(&read(POLICY_FILE), &mut problems).unwrap();
     assert!(problems.is_empty(), "{problems}");
-    let Policy { name, title, severity, issued, expires, review_by, references, mode, priority, groups, destinations, rules, tests } =
-        policy;
+    let Policy {
+        name,
+        title,
+        severity,
+        issued,
+        expires,
+        review_by,
+        references,
+        mode,
+        priority,
+        groups,
+        destinations,
+        signatures,
+        rules,
+        tests,
+    } = policy;
+    assert!(signatures.is_empty(), "those are in the other file");
     assert_eq!((name.value.as_str(), title.as_str(), severity.as_str()), ("complete", "All keys", "critical"));
     assert_eq!((issued.unwrap().value, expires.unwrap().value), (date(2025, 1, 2), date(2027, 1, 2)));
     assert_eq!(review_by.unwrap().value, date(2026, 12, 1));
@@ -186,6 +237,18 @@ fn every_key_of_a_policy_is_decoded() {
     let lists: Vec<_> = cloud.domain_lists.iter().map(|list| list.value.clone()).collect();
     assert_eq!(lists, [file("../lists/names.txt", None), file("../lists/zone.rpz", Some(Format::Rpz))]);
     assert_eq!((cloud.learned, telemetry.learned), (Learned::Monitor, Learned::Off));
+    let [Signature { name, protocol, ports, offset, bytes: Pattern(bytes) }] = names.signatures.as_slice() else {
+        panic!("{:?}", names.signatures)
+    };
+    assert_eq!((name.value.as_str(), *protocol, *offset), ("vendor-push", PortProtocol::Tcp, 4));
+    assert_eq!(ports.iter().copied().collect::<Vec<_>>(), [(5222, 5222), (8000, 8010)]);
+    assert_eq!(bytes[..5], [Some(0xc2), Some(0xfe), Some(0), Some(5), None]);
+    let [by_name, by_address, push, from_cloud] = names.tests.as_slice() else { panic!("{:?}", names.tests) };
+    assert_eq!(by_name.carried, Carried::Name("api.xiaomi.com".parse().unwrap()));
+    assert_eq!(by_name.destination, "203.0.113.1".parse::<std::net::IpAddr>().unwrap(), "one for documentation");
+    assert_eq!(by_address.learned.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a.example", "xiaomi.com"]);
+    assert_eq!(push.carried, Carried::Payload("00000000c2fe0005010203040002 0016".parse().unwrap()));
+    assert_eq!(from_cloud.learned.iter().map(ToString::to_string).collect::<Vec<_>>(), ["xiaomi.com"]);
     let [test, inbound] = tests.as_slice() else { panic!("{tests:?}") };
     assert_eq!((test.side, test.at), (Side::Inside, None));
     assert_eq!((inbound.side, inbound.source), (Side::Outside, Some("192.0.2.1".parse().unwrap())));

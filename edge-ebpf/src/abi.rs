@@ -470,7 +470,75 @@ pub struct Event {
     pub monitored: u8,
     /// A [`Reason`], or 255.
     pub reason: u8,
-    pub reserved: u8,
+    /// An [`Evidence`].
+    pub evidence: u8,
+}
+/// Bytes that may follow an event: a name as it is on the wire, uncompressed and with the root's label, filled up with zeros.
+pub const EVENT_NAME: usize = 256;
+
+/// What a rule matched a packet's remote or service by.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Evidence {
+    /// Address and port.
+    Address = 0,
+    /// The packet carries the name.
+    Name = 1,
+    /// An answer gave the address for the name.
+    Learned = 2,
+    /// The payload shows the signature.
+    Signature = 3,
+    /// An earlier packet of its flow carried the name, or showed the signature.
+    Flow = 4,
+}
+
+impl Evidence {
+    pub const ALL: [Self; 5] = [Self::Address, Self::Name, Self::Learned, Self::Signature, Self::Flow];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Name => "name",
+            Self::Learned => "learned",
+            Self::Signature => "signature",
+            Self::Flow => "flow",
+        }
+    }
+
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        if (value as usize) < Self::ALL.len() { Some(Self::ALL[value as usize]) } else { None }
+    }
+}
+
+/// What became of a DNS answer on its way to a device.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AnswerResult {
+    /// Its addresses are known by a name that a rule is about.
+    Learned = 0,
+    /// No rule is about its names, or it has no address.
+    Nothing = 1,
+    /// Longer, or of more records, than is read.
+    TooLong = 2,
+    Malformed = 3,
+    /// Over TCP, where answers are not read.
+    Tcp = 4,
+}
+
+impl AnswerResult {
+    pub const ALL: [Self; 5] = [Self::Learned, Self::Nothing, Self::TooLong, Self::Malformed, Self::Tcp];
+    /// Entries of a table with a counter for each.
+    pub const SLOTS: usize = Self::ALL.len();
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Nothing => "nothing",
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// Who may report how much: written by the agent every second, so that a dead agent's ring goes quiet by itself.

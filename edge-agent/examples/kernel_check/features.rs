@@ -55,6 +55,7 @@ fn set_rates(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
         verdict: Verdict::Pass,
         monitored: false,
         report: false,
+        looks_inside: false,
         limit: Some(limit),
     };
     compiled.rules = vec![rule; any];

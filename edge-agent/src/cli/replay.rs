@@ -14,8 +14,9 @@ use edge_agent::policy::load::{load, today};
 use edge_agent::policy::model::{Group, Resolved, Signal};
 use edge_agent::policy::resolve::resolve;
 use edge_agent::sources::Sources;
+use edge_ebpf::abi::Verdict;
 use edge_ebpf::engine::Side;
-use edge_ebpf::packet::{Address, Family, Mac, Packet, access::Frame};
+use edge_ebpf::packet::{Address, Family, Mac, Packet, access::Frame, protocol};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ const A_YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
 /// Show what would have become of captured traffic
 ///
 /// Frames from inside addresses enter on an inside interface, all others on an outside interface, each at the time that the capture has for
-/// it. Frames that were not captured on Ethernet get such a header; where the capture does not know the sender's MAC, it is zero. Frames that
+/// it. From DNS answers to inside addresses that pass, addresses are learned for names. Frames that were not captured on Ethernet get such a header; where the capture does not know the sender's MAC, it is zero. Frames that
 /// the snap length cut are judged in their full length if their headers are whole. Frames that cannot be judged have no verdict, and say
 /// why. Nothing is enforced by it, and no traffic is touched.
 #[derive(Args)]
@@ -105,7 +106,12 @@ impl Replay {
             }
             engine.set_time(now)?;
             let seen = Seen::of(&frame, &inside);
-            let outcome = engine.run_on(seen.side, &frame).with_context(|| format!("frame {number} of {}", capture.display()))?;
+            let context = || format!("frame {number} of {}", capture.display());
+            let outcome = engine.run_on(seen.side, &frame).with_context(context)?;
+            // What is stopped does not reach the device.
+            if seen.answer && outcome.verdict == Verdict::Pass {
+                engine.answer(&frame).with_context(context)?;
+            }
             summary.add(&outcome, &compiled);
             if json {
                 writeln!(out, "{}", line(number, &seen, &outcome, &resolution.resolved, &compiled))?;
@@ -128,7 +134,12 @@ struct Seen {
     /// Known on the inside only.
     device: Option<Mac>,
     remote: Option<IpAddr>,
+    /// It may be a DNS answer on its way to a device: to an inside address, from where resolvers answer.
+    answer: bool,
 }
+
+/// Whence resolvers answer.
+const DNS: u16 = 53;
 
 impl Seen {
     fn of(frame: &[u8], inside: &[IpNet]) -> Self {
@@ -139,11 +150,13 @@ impl Seen {
             Family::V4 => Some(IpAddr::V4(Ipv4Addr::from((address.high >> 32) as u32))),
             Family::V6 => Some(IpAddr::V6(Ipv6Addr::from(u128::from(address.high) << 64 | u128::from(address.low)))),
         };
-        let source = address(packet.source(&view));
-        if source.is_some_and(|source| inside.iter().any(|prefix| prefix.contains(&source))) {
-            Self { side: Side::Inside, device: Some(packet.device), remote: address(packet.destination) }
+        let (source, destination) = (address(packet.source(&view)), address(packet.destination));
+        let is_inside = |address: Option<IpAddr>| address.is_some_and(|address| inside.iter().any(|prefix| prefix.contains(&address)));
+        let answer = packet.protocol == protocol::UDP && packet.ports(&view).0 == DNS && is_inside(destination);
+        if is_inside(source) {
+            Self { side: Side::Inside, device: Some(packet.device), remote: destination, answer }
         } else {
-            Self { side: Side::Outside, device: None, remote: source }
+            Self { side: Side::Outside, device: None, remote: source, answer }
         }
     }
 }
@@ -165,7 +178,7 @@ fn groups(set: &Resolved, device: Mac) -> Vec<String> {
 }
 
 fn line(number: u64, seen: &Seen, outcome: &Outcome, set: &Resolved, compiled: &Compiled) -> Value {
-    let Seen { side: _, device, remote } = seen;
+    let Seen { side: _, device, remote, answer: _ } = seen;
     let Outcome { verdict, rule, monitored, reason, reply: _, name } = outcome;
     let rule = rule.and_then(|rule| compiled.rules.get(rule.index()));
     json!({
@@ -198,7 +211,7 @@ fn line_without_verdict(number: u64, why: NotReplayed) -> Value {
 }
 
 fn write_text(out: &mut impl Write, number: u64, seen: &Seen, outcome: &Outcome, compiled: &Compiled) -> io::Result<()> {
-    let Outcome { verdict, rule, monitored, reason, reply: _, name: _ } = outcome;
+    let Outcome { verdict, rule, monitored, reason, reply: _, name } = outcome;
     let device = seen.device.map_or_else(|| "outside".to_owned(), mac);
     let remote = seen.remote.map_or_else(|| "-".to_owned(), |remote| remote.to_string());
     let why = match (rule, reason) {
@@ -207,7 +220,8 @@ fn write_text(out: &mut impl Write, number: u64, seen: &Seen, outcome: &Outcome,
         (None, None) => String::new(),
     };
     let monitored: String = monitored.iter().map(|rule| format!(" (monitored: {})", rule_name(compiled, *rule))).collect();
-    let line = format!("{number:>7}  {:<6}  {device:<17}  {remote:<39}  {why}{monitored}", verdict.name());
+    let name = name.as_ref().map_or_else(String::new, |name| format!(" (name {name})"));
+    let line = format!("{number:>7}  {:<6}  {device:<17}  {remote:<39}  {why}{monitored}{name}", verdict.name());
     writeln!(out, "{}", line.trim_end())
 }
 
@@ -264,5 +278,41 @@ impl Summary {
             writeln!(out, "the capture breaks off: there is more in it, or was")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edge_agent::engine::frame::{Ends, FragmentSpec, FrameSpec, Transport};
+
+    use super::*;
+
+    #[test]
+    fn what_comes_from_a_resolver_to_the_inside_is_an_answer() {
+        let inside: Vec<IpNet> = INSIDE.iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
+        let v4 = |from: [u8; 4], to: [u8; 4]| Ends::V4(from.into(), to.into());
+        let (outside, own, phone) = ([198, 51, 100, 53], [192, 168, 1, 1], [192, 168, 1, 7]);
+        let udp = |source, destination| Transport::Udp { source, destination };
+        let seen =
+            |ends, transport, fragment| Seen::of(&FrameSpec { fragment, ..FrameSpec::new(Mac(1), ends, transport) }.build(), &inside);
+        for (ends, transport, side, answer) in [
+            (v4(outside, phone), udp(53, 40_000), Side::Outside, true),
+            (v4(own, phone), udp(53, 40_000), Side::Inside, true),
+            (v4(phone, outside), udp(53, 53), Side::Inside, false),
+            (v4(outside, phone), udp(5353, 40_000), Side::Outside, false),
+            (v4(outside, phone), udp(40_000, 53), Side::Outside, false),
+            (v4(outside, phone), Transport::syn(53), Side::Outside, false),
+            (
+                Ends::V6("2001:db8::53".parse().expect("an address"), "fd00::7".parse().expect("an address")),
+                udp(53, 1),
+                Side::Outside,
+                true,
+            ),
+        ] {
+            let seen = seen(ends, transport, None);
+            assert_eq!((seen.side == side, seen.answer), (true, answer), "{ends:?} {transport:?}");
+        }
+        let later = FragmentSpec { id: 7, offset: 1, more: false };
+        assert!(!seen(v4(outside, phone), udp(53, 40_000), Some(later)).answer, "it has no ports");
     }
 }

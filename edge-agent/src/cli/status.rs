@@ -81,6 +81,7 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
         policies,
         rules,
         uninspectable,
+        answers,
         warnings,
         sources,
         last_failure,
@@ -120,6 +121,7 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
     table(out, ["policy", "rule", "action", "packets", "bytes"], rows)?;
     let rows = uninspectable.iter().map(|UninspectableReport { reason, verdict, count }| [reason.clone(), verdict.clone(), packets(count)]);
     table(out, ["uninspectable", "verdict", "packets"], rows)?;
+    table(out, ["DNS answers", "packets"], answers.iter().map(|(result, count)| [result.clone(), packets(count)]))?;
     table(out, ["source", "file", "modified", "SHA-256", "entries", ""], sources.iter().map(source_row))
 }
 
@@ -189,6 +191,7 @@ mod tests {
                 count: Count { packets: 12, bytes: 720 },
             }],
             uninspectable: vec![],
+            answers: [("learned".to_owned(), Count { packets: 5, bytes: 500 })].into(),
             warnings: vec![],
             sources: vec![SourceReport {
                 source: "countries".to_owned(),
@@ -228,6 +231,7 @@ mod tests {
         let text = text(|_| ());
         assert!(text.contains("\ninterface  role    mode    passed  dropped  rejected\nlan        inside  native          12\n"), "{text}");
         assert!(text.contains("\niaf-2014  r     drop (removed)  12       720\n"), "{text}");
+        assert!(text.contains("\nDNS answers  packets\nlearned      5\n"), "{text}");
         assert!(!text.contains("uninspectable"));
     }
 }

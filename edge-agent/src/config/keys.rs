@@ -1,5 +1,6 @@
 //! The keys of `agent.yaml`.
 
+use super::names;
 use crate::policy::keys::{MAC, PREFIX, SERVICE};
 use crate::policy::shape::{Key, Object, Shape, Text};
 
@@ -15,6 +16,7 @@ pub static AGENT: Object = Object {
         Key::optional("state", &Shape::Object(&STATE), "what outlives the agent"),
         Key::optional("sources", &Shape::Object(&SOURCES), "data files that policies refer to"),
         Key::optional("always_allow", &Shape::Object(&ALWAYS_ALLOW), "passed before any policy is asked"),
+        Key::optional("names", &Shape::Object(&NAMES), "names in packets, and addresses learned for them"),
         Key::optional("uninspectable", &Shape::Object(&UNINSPECTABLE), "verdicts on packets that cannot be inspected, by reason"),
     ],
     choice: false,
@@ -112,7 +114,45 @@ static ALWAYS_ALLOW: Object = Object {
     later: &[],
 };
 
-/// One key a reason, named as in `edge_ebpf::abi::Reason`.
+static NAMES: Object = Object {
+    name: "names",
+    keys: &[
+        Key::optional(
+            "quic",
+            &Shape::Word(&["block", "pass", "inspect"]),
+            "QUIC's first packets, whose name is encrypted; block: dropped where a rule could match, so that clients take TCP; inspect: \
+             the same, until the agent has read the name; block if absent",
+        ),
+        Key::optional(
+            "ech",
+            &Shape::Word(&["pass", "strip", "block"]),
+            "ClientHellos that may hide the name (RFC 9849); strip: their keys are kept from clients; block: dropped where a rule could \
+             match; pass if absent",
+        ),
+        Key::optional(
+            "dns_reject",
+            &Shape::Word(&["nxdomain", "refused", "null_address"]),
+            "how a query is answered that a rule rejects; nxdomain if absent",
+        ),
+        Key::optional("learned", &Shape::Object(&LEARNED), "addresses that answers gave for names"),
+        Key::optional("flows", &CAPACITY, "connections of which something is remembered; 65536 if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static LEARNED: Object = Object {
+    name: "learned",
+    keys: &[
+        Key::optional("capacity", &CAPACITY, "how many are kept; those that were not used for the longest time go first; 65536 if absent"),
+        Key::optional("min_ttl", &SECONDS, "kept for at least so long, in seconds or as `1h`; 1h if absent"),
+        Key::optional("max_ttl", &SECONDS, "and for at most so long, whatever the answer says; 7d if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+/// One key a reason, named as in `edge_ebpf::abi::Reason`; those that are not here are under `names`.
 static UNINSPECTABLE: Object = Object {
     name: "uninspectable",
     keys: &[
@@ -122,12 +162,19 @@ static UNINSPECTABLE: Object = Object {
         Key::optional("fragment_without_first", &VERDICT, "a later fragment whose first one was not seen"),
         Key::optional("nested_tags", &VERDICT, "more than two VLAN tags"),
         Key::optional("source_route", &VERDICT, "the header names a next stop, not the destination"),
+        Key::optional("dns_unreadable", &VERDICT, "a DNS query that cannot be read, of a device that rules with names are about"),
+        Key::optional("tls_unreadable", &VERDICT, "such a device's TLS ClientHello that cannot be read"),
+        Key::optional("http_unreadable", &VERDICT, "such a device's HTTP request whose host is not in its first segment"),
+        Key::optional("out_of_order", &VERDICT, "such a device's TCP segment that came before the one that may hold the name"),
     ],
     choice: false,
     later: &[],
 };
 
 static VERDICT: Shape = Shape::Word(&["pass", "drop", "drop_if_rule_could_match"]);
+static CAPACITY: Shape = Shape::Integer(names::LEAST, names::MOST);
+static SECONDS: Shape = Shape::IntegerOr(1, names::MOST_SECONDS, &TIME);
+static TIME: Shape = text("a time", "1h");
 static FILE: Shape = text("a path", "/etc/edge/policies");
 static INTERFACE: Shape = text("an interface's name", "eth0");
 static SOCKET_ADDRESS: Shape = text("an address and port", "127.0.0.1:9650");

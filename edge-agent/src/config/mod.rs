@@ -5,6 +5,7 @@
 mod conduct;
 pub mod keys;
 mod limits;
+mod names;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason};
 pub use self::conduct::{Conduct, TimeToLive};
 use self::limits::Days;
 pub use self::limits::{Share, SourceLimits};
+pub use self::names::TableSizes;
 use crate::policy::address::AddressRange;
 use crate::policy::mac::MacPrefix;
 use crate::policy::problem::{Fault, Place, Problems, Source};
@@ -42,6 +44,7 @@ pub struct AgentConfig {
     pub source_limits: SourceLimits,
     pub always_allow: AlwaysAllow,
     pub conduct: Conduct,
+    pub tables: TableSizes,
 }
 
 /// Names of interfaces by role. No name stands twice.
@@ -115,6 +118,7 @@ impl Default for AgentConfig {
             source_limits: SourceLimits::default(),
             always_allow: AlwaysAllow::default(),
             conduct: Conduct::default(),
+            tables: TableSizes::default(),
         }
     }
 }
@@ -206,6 +210,7 @@ impl AgentConfig {
             source_limits,
             always_allow,
             conduct,
+            tables,
         } = &mut config;
         *interfaces = decode_interfaces(&at, problems);
         match at.text("xdp.mode") {
@@ -265,7 +270,8 @@ impl AgentConfig {
             services: allowed(at.node("always_allow.services"), problems),
             macs: allowed(at.node("always_allow.macs"), problems),
         };
-        for reason in Reason::ALL {
+        names::decode_names(&at, conduct, tables, problems);
+        for reason in Reason::ALL.into_iter().filter(|reason| !names::REASONS.contains(reason)) {
             match at.text(&format!("uninspectable.{}", reason.name())) {
                 Some("pass") => conduct.on_uninspectable[reason as usize] = OnUninspectable::Pass,
                 Some("drop") => conduct.on_uninspectable[reason as usize] = OnUninspectable::Drop,

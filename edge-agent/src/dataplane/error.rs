@@ -66,6 +66,12 @@ pub enum Error {
     )]
     NoRates { policy: String, rule: String },
 
+    #[error(
+        "rule `{policy}/{rule}` names domains or signatures, which need Linux 5.18 or later; \
+         use a newer kernel (Debian has them in its backports), or name addresses and ports"
+    )]
+    NoNames { policy: String, rule: String },
+
     #[error("cannot load the BPF object: {0}; it needs root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON) and Linux 5.10 or later")]
     Load(#[source] Box<aya::EbpfError>),
 

@@ -28,24 +28,33 @@ impl Kernel {
         self.scattered_frames
     }
 
+    /// Whether packets can be looked into: the programs for frames in one buffer are without.
+    pub const fn names(self) -> bool {
+        self.scattered_frames
+    }
+
     /// # Errors
     /// If the policies want what this kernel cannot do.
     pub fn refuse(self, compiled: &Compiled) -> Result<(), Error> {
-        let limited = compiled.rules.iter().find(|rule| rule.limit.is_some());
-        match limited {
-            Some(CompiledRule { policy, id, .. }) if !self.rates() => {
-                let policy = compiled.policies.get(policy.index()).map_or_else(String::new, |policy| policy.name.clone());
-                Err(Error::NoRates { policy, rule: id.clone() })
-            }
-            _ => Ok(()),
+        let first = |wanted: fn(&CompiledRule) -> bool| {
+            let CompiledRule { policy, id, .. } = compiled.rules.iter().find(|rule| wanted(rule))?;
+            let policy = compiled.policies.get(policy.index()).map_or_else(String::new, |policy| policy.name.clone());
+            Some((policy, id.clone()))
+        };
+        if let Some((policy, rule)) = first(|rule| rule.limit.is_some()).filter(|_| !self.rates()) {
+            return Err(Error::NoRates { policy, rule });
         }
+        if let Some((policy, rule)) = first(|rule| rule.looks_inside).filter(|_| !self.names()) {
+            return Err(Error::NoNames { policy, rule });
+        }
+        Ok(())
     }
 
     /// What the admin should know that this kernel cannot do, and what follows from it.
     pub fn lacks(self) -> Option<&'static str> {
         let Self { scattered_frames } = self;
         (!scattered_frames).then_some(
-            "this kernel is older than Linux 5.18: rules with rate_limit are refused; and as it has no frames of several buffers, drivers \
+            "this kernel is older than Linux 5.18: rules with rate_limit, names or signatures are refused; and as it has no frames of several buffers, drivers \
              refuse native XDP where the MTU is above about 3,500 bytes",
         )
     }
@@ -61,7 +70,7 @@ mod tests {
     use crate::policy::model::{PolicyId, RateLimit, RateUnit, Resolved};
 
     #[test]
-    fn rates_are_refused_by_name_where_the_program_has_none() {
+    fn what_the_program_has_not_is_refused_by_the_rules_name() {
         let nothing = Resolved {
             policies: vec![],
             signals: vec![],
@@ -74,17 +83,24 @@ mod tests {
         let mut compiled = compile(&nothing, Timestamp::UNIX_EPOCH).unwrap();
         let (old, new) = (Kernel { scattered_frames: false }, Kernel { scattered_frames: true });
         assert!(old.refuse(&compiled).is_ok() && old.lacks().is_some() && new.lacks().is_none());
-        compiled.rules.push(CompiledRule {
+        let rule = CompiledRule {
             policy: PolicyId(0),
             id: "slow".to_owned(),
             action: "rate_limit",
             verdict: Verdict::Pass,
             monitored: false,
             report: false,
+            looks_inside: false,
             limit: Some(RateLimit { unit: RateUnit::Bytes, per_second: 1, burst: 1 }),
-        });
+        };
+        compiled.rules.push(rule.clone());
         assert!(new.refuse(&compiled).is_ok());
         let error = old.refuse(&compiled).unwrap_err().to_string();
-        assert!(error.contains("/slow`") && error.contains("Linux 5.18"), "{error}");
+        assert!(error.contains("/slow`") && error.contains("rate_limit") && error.contains("Linux 5.18"), "{error}");
+
+        compiled.rules = vec![CompiledRule { id: "named".to_owned(), looks_inside: true, limit: None, ..rule }];
+        assert!(new.refuse(&compiled).is_ok());
+        let error = old.refuse(&compiled).unwrap_err().to_string();
+        assert!(error.contains("/named`") && error.contains("domains") && error.contains("Linux 5.18"), "{error}");
     }
 }

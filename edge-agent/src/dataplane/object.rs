@@ -21,10 +21,11 @@ use crate::policy::compile::Compiled;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_EBPF_OBJECT"));
 
 /// Maps that all generations share: those that the programs write to, and the agent's notes beside them.
-pub const SHARED_MAPS: [&str; 12] = [
+pub const SHARED_MAPS: [&str; 13] = [
     RULE_COUNTERS,
     INTERFACE_COUNTERS,
     UNINSPECTABLE,
+    ANSWERS,
     FRAGMENTS,
     EVENTS,
     REPORT_BUDGET,
@@ -38,6 +39,7 @@ pub const SHARED_MAPS: [&str; 12] = [
 pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
 pub const INTERFACE_COUNTERS: &str = "INTERFACE_COUNTERS";
 pub const UNINSPECTABLE: &str = "UNINSPECTABLE";
+pub const ANSWERS: &str = "ANSWERS";
 pub const FRAGMENTS: &str = "FRAGMENTS";
 pub const EVENTS: &str = "EVENTS";
 pub const REPORT_BUDGET: &str = "REPORT_BUDGET";

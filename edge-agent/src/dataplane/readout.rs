@@ -4,15 +4,15 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, PerCpuArray};
-use edge_ebpf::abi::{Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, Reason, ReportState, RuleEntry, Verdict};
+use edge_ebpf::abi::{AnswerResult, Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, Reason, ReportState, RuleEntry, Verdict};
 
 use super::attach::link::{self, LinkFacts};
 use super::counters::{Counters, RuleKey, VERDICTS, total};
 use super::error::Error;
 use super::interfaces::Interface;
-use super::object::{FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
+use super::object::{ANSWERS, FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
 use super::pins::{LinkName, Pins};
-use super::pod::Value;
+use super::pod::{Plain, Value};
 use super::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse, XdpMode};
 use super::tables::Sizes;
 
@@ -38,6 +38,7 @@ impl View<'_> {
             interfaces: self.interfaces()?,
             rules: self.rules()?,
             uninspectable: self.uninspectable()?,
+            answers: self.answers()?,
             tables: self.tables()?,
             suppressed_reports: self.suppressed()?,
         })
@@ -79,17 +80,28 @@ impl View<'_> {
             .collect()
     }
 
+    fn answers(&self) -> Result<Vec<(AnswerResult, Counter)>, Error> {
+        // What was pinned before there was the map has read no answers.
+        if !self.pins.has_map(ANSWERS) {
+            return Ok(AnswerResult::ALL.map(|result| (result, Counter::default())).into());
+        }
+        let counters = self.counters.counters(ANSWERS)?;
+        AnswerResult::ALL.into_iter().map(|result| Ok((result, total(&counters, result as u32, ANSWERS)?))).collect()
+    }
+
     fn tables(&self) -> Result<Vec<TableUse>, Error> {
         let mut tables = self.sizes.uses(self.counters.rules.owned().count(), self.counters.interfaces.owned().count());
-        tables.push(TableUse { table: "fragments", entries: self.fragments()?, capacity: u64::from(MAX_FRAGMENTS) });
+        tables.push(self.remembered::<FragmentKey, FragmentVerdict>("fragments", FRAGMENTS, MAX_FRAGMENTS)?);
         Ok(tables)
     }
 
-    /// Counted by walking the keys. Where one goes while it is stood on, the kernel begins anew: bounded, and then only a close guess.
-    fn fragments(&self) -> Result<u64, Error> {
-        let map: HashMap<_, Value<FragmentKey>, Value<FragmentVerdict>> =
-            Map::LruHashMap(self.pins.open_map(FRAGMENTS)?).try_into().map_err(Error::map("open", FRAGMENTS))?;
-        Ok(map.keys().take(MAX_FRAGMENTS as usize).filter(Result::is_ok).count() as u64)
+    /// Of a map that forgets by itself. Counted by walking the keys: where one goes while it is stood on, the kernel begins anew, so that
+    /// it is bounded, and then only a close guess.
+    fn remembered<K: Plain, V: Plain>(&self, table: &'static str, name: &'static str, capacity: u32) -> Result<TableUse, Error> {
+        let map: HashMap<_, Value<K>, Value<V>> =
+            Map::LruHashMap(self.pins.open_map(name)?).try_into().map_err(Error::map("open", name))?;
+        let entries = map.keys().take(capacity as usize).filter(Result::is_ok).count() as u64;
+        Ok(TableUse { table, entries, capacity: u64::from(capacity) })
     }
 
     fn suppressed(&self) -> Result<u64, Error> {
@@ -113,6 +125,7 @@ pub fn without_agent(root: &Path, interfaces: &[Interface]) -> Result<Snapshot, 
             interfaces: Vec::new(),
             rules: Vec::new(),
             uninspectable: Vec::new(),
+            answers: Vec::new(),
             tables: Vec::new(),
             suppressed_reports: 0,
         });

@@ -1,6 +1,6 @@
 //! What the kernel holds at one moment, as plain values: metrics, `status` and the lab print from it.
 
-use edge_ebpf::abi::{Counter, Reason, Verdict};
+use edge_ebpf::abi::{AnswerResult, Counter, Reason, Verdict};
 use serde::Serialize;
 
 /// Role of an interface.
@@ -60,6 +60,8 @@ pub struct Snapshot {
     pub rules: Vec<RuleSnapshot>,
     /// Packets that could not be inspected, by reason and verdict.
     pub uninspectable: Vec<(Reason, Verdict, Counter)>,
+    /// DNS answers on their way to devices, by what became of them.
+    pub answers: Vec<(AnswerResult, Counter)>,
     pub tables: Vec<TableUse>,
     /// Reports that were not made: over the limit, or the ring was full. Verdicts do not depend on them.
     pub suppressed_reports: u64,
@@ -88,7 +90,7 @@ pub struct RuleSnapshot {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct TableUse {
-    /// Snake case: `mac_nodes`, `ipv4_nodes`, `ipv6_nodes`, `classes`, `rules`, `rule_counters`, `fragments`, …
+    /// Snake case: `mac_nodes`, `ipv4_nodes`, `ipv6_nodes`, `classes`, `rules`, `names`, `learned`, `flows`, `rule_counters`, `fragments`, …
     pub table: &'static str,
     pub entries: u64,
     pub capacity: u64,

@@ -127,7 +127,7 @@ pub fn rule_entries(compiled: &Compiled, slots: &[u32]) -> Vec<RuleEntry> {
 
 /// What the program acts by.
 pub fn rule_entry(number: usize, rule: &CompiledRule, slot: u32, exceeded_slot: u32) -> RuleEntry {
-    let CompiledRule { policy: _, id: _, action: _, verdict, monitored: _, report, limit } = rule;
+    let CompiledRule { policy: _, id: _, action: _, verdict, monitored: _, report, looks_inside: _, limit } = rule;
     RuleEntry {
         slot,
         exceeded_slot,

@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod observe;
 pub mod oracle;
 pub mod policy_test;
+mod probe;
 pub mod trio;
 
 use edge_ebpf::abi::{Reason, Verdict};

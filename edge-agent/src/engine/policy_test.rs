@@ -1,26 +1,26 @@
 //! The tests that policies carry: each is one packet, asked of an engine, and what was expected of it.
 
-use edge_ebpf::packet::Mac;
 use jiff::Timestamp;
 
-use super::frame::{Ends, FrameSpec, Transport};
-use super::{Engine, EngineError, EngineKind, Outcome};
+use super::{Engine, EngineError, EngineKind, Outcome, probe};
 use crate::config::Conduct;
 use crate::policy::compile::{CompileError, Compiled, compile};
 use crate::policy::expectation::{Expectation, PolicyTest, RuleName};
-use crate::policy::model::{PortProtocol, Resolved, RuleId};
+use crate::policy::model::{Resolved, RuleId};
 use crate::policy::resolve::ResolvedTest;
 use crate::policy::schema::Placed;
-use crate::policy::service::ServicePoint;
 
 /// Asks an engine about tests: each packet at its time, and as if none had come before it.
 pub struct Examiner<'a> {
     kind: EngineKind,
     policies: &'a Resolved,
+    compiled: &'a Compiled,
     conduct: Conduct,
     now: Timestamp,
-    /// For all tests, where neither the time nor an earlier packet makes a difference.
+    /// For all tests that are told of no answers, where neither the time nor an earlier packet makes a difference.
     engine: Option<Box<dyn Engine + 'a>>,
+    /// The last test's source port: a flow's earlier packets make a difference, so each test has its own.
+    port: u16,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ impl<'a> Examiner<'a> {
     ) -> Result<Self, EngineError> {
         let always_alike = compiled.timeline.is_none() && compiled.rules.iter().all(|rule| rule.limit.is_none());
         let engine = if always_alike { Some(kind.start(policies, compiled, conduct)?) } else { None };
-        Ok(Self { kind, policies, conduct, now, engine })
+        Ok(Self { kind, policies, compiled, conduct, now, engine, port: FIRST_PORT })
     }
 
     /// What becomes of the test's packet.
@@ -53,37 +53,32 @@ impl<'a> Examiner<'a> {
     /// # Errors
     /// If the kernel refuses the program, or the engine has a defect.
     pub fn ask(&mut self, test: &PolicyTest) -> Result<Outcome, ExaminerError> {
-        let frame = frame(test).build();
-        if let Some(engine) = &mut self.engine {
+        self.port = self.port.checked_add(1).unwrap_or(FIRST_PORT);
+        let frame = probe::packet(test, self.port).build();
+        let answers = probe::answers(test);
+        if let Some(engine) = self.engine.as_mut().filter(|_| answers.is_empty()) {
             return Ok(engine.run_on(test.side, &frame)?);
         }
         let at = test.at.unwrap_or(self.now);
-        // The tables know about a year.
-        let compiled = compile(self.policies, at)?;
-        let mut engine = self.kind.start(self.policies, &compiled, self.conduct)?;
+        let laid_out;
+        let compiled = if self.compiled.timeline.is_some() {
+            // The tables know about a year.
+            laid_out = compile(self.policies, at)?;
+            &laid_out
+        } else {
+            self.compiled
+        };
+        let mut engine = self.kind.start(self.policies, compiled, self.conduct)?;
         engine.set_time(at)?;
+        for answer in answers {
+            engine.answer(&answer.build())?;
+        }
         Ok(engine.run_on(test.side, &frame)?)
     }
 }
 
-/// The test's packet.
-fn frame(test: &PolicyTest) -> FrameSpec {
-    let PolicyTest { name: _, side: _, at: _, mac, source, destination, service, expect: _ } = test;
-    let ends = match (*source, *destination) {
-        (Some(std::net::IpAddr::V4(source)), std::net::IpAddr::V4(destination)) => Ends::V4(source, destination),
-        (Some(std::net::IpAddr::V6(source)), std::net::IpAddr::V6(destination)) => Ends::V6(source, destination),
-        // Checked when the policy was loaded: a source is of the destination's family.
-        (_, destination) => Ends::to(destination),
-    };
-    let transport = match *service {
-        ServicePoint::Port { protocol: PortProtocol::Tcp, port } => Transport::syn(port),
-        ServicePoint::Port { protocol: PortProtocol::Udp, port } => Transport::udp(port),
-        ServicePoint::Icmp { family: _, kind } => Transport::Icmp { kind, code: 0 },
-        ServicePoint::Protocol(number) => Transport::Other(number),
-    };
-    let [a, b, c, d, e, f] = mac.map(u64::from);
-    FrameSpec::new(Mac(a << 40 | b << 32 | c << 24 | d << 16 | e << 8 | f), ends, transport)
-}
+/// Those before it belong to services.
+const FIRST_PORT: u16 = 40_000;
 
 /// A rule as tests name it: `policy/rule`.
 pub fn rule_name(compiled: &Compiled, rule: RuleId) -> String {

@@ -9,7 +9,7 @@ use super::model::{
     PolicyInfo, PortProtocol, Ranges, RemoteSelector, Rule, ServiceMatch, Signal, SignalId,
 };
 use super::problem::Place;
-use super::resolve::Resolver;
+use super::resolve::{Own, Resolver};
 use crate::config::AlwaysAllow;
 
 /// ICMPv6 types of neighbour discovery: router and neighbour solicitation and advertisement, redirect (RFC 4861 section 4).
@@ -51,7 +51,7 @@ impl Resolver<'_> {
             self.allow(&format!("prefix:{}", entry.text), Some(&entry.value.place), Allow::Destination(set, vec![ServiceMatch::Any]));
         }
         for entry in services {
-            let services = self.services(std::slice::from_ref(&entry.value));
+            let services = self.services(std::slice::from_ref(&entry.value), &Own::new());
             self.allow(&format!("service:{}", entry.text), Some(&entry.value.place), Allow::Services(services));
         }
         for entry in macs {

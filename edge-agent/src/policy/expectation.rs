@@ -1,16 +1,18 @@
 //! A policy's tests: one packet each, and what must become of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use edge_ebpf::abi::Verdict;
 use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
 use super::mac::MacPrefix;
-use super::model::Family;
+use super::model::{Family, PortProtocol};
+use super::name::{Name, NameError};
 use super::problem::{Fault, Place, Problems};
-use super::schema::{Placed, list, parsed};
+use super::schema::{Placed, list, one_or_many, parsed};
 use super::service::ServicePoint;
+use super::signature::Payload;
 use super::yaml::Node;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +28,19 @@ pub struct PolicyTest {
     pub source: Option<IpAddr>,
     pub destination: IpAddr,
     pub service: ServicePoint,
+    pub carried: Carried,
+    /// Names for which an answer gave the remote's address before.
+    pub learned: Vec<Name>,
     pub expect: Expectation,
+}
+
+/// What the packet says beside its headers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Carried {
+    Nothing,
+    /// In a DNS query to port 53, an HTTP request to port 80, a ClientHello to other ports of TCP.
+    Name(Name),
+    Payload(Payload),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,8 +73,19 @@ pub(super) fn decode_test(node: &Node, problems: &mut Problems) -> Option<Policy
     };
     let at = node.get("at").and_then(|node| time(node, problems));
     let source = from.get("address").and_then(|node| address(node, problems));
-    let destination = to.get("address").and_then(|node| address(node, problems));
     let service = to.get("service").and_then(|node| parsed(node, problems));
+    let carried = carried(side, to, service.as_ref(), problems);
+    let learned = learned(side, from, to, problems);
+    let destination = match to.get("address") {
+        Some(node) => address(node, problems).map(|address| address.value),
+        None if to.get("name").is_some() || to.get("learned").is_some() => Some(some_address(source.as_ref())),
+        None => {
+            problems
+                .error(&to.place, "the key `address` is missing")
+                .hint("where it goes, `address: 192.0.2.1`, or `name: www.example.com`");
+            None
+        }
+    };
     let name = node.get("name")?;
     let test = PolicyTest {
         name: Placed { place: name.place.clone(), value: name.text()?.to_owned() },
@@ -68,8 +93,10 @@ pub(super) fn decode_test(node: &Node, problems: &mut Problems) -> Option<Policy
         at,
         mac: mac?,
         source: source.as_ref().map(|source| source.value),
-        destination: destination?.value,
+        destination: destination?,
         service: service.as_ref()?.value,
+        carried: carried?,
+        learned: learned?,
         expect: Expectation {
             verdict: verdict(expect.get("verdict")?.text()?)?,
             rule: expect.get("rule").and_then(rule_name),
@@ -78,6 +105,69 @@ pub(super) fn decode_test(node: &Node, problems: &mut Problems) -> Option<Policy
     };
     check_families(&test, source.map(|source| source.place).as_ref(), &service?.place, problems);
     Some(test)
+}
+
+/// Some address for documentation (RFC 5737, RFC 3849), of the sender's family.
+fn some_address(source: Option<&Placed<IpAddr>>) -> IpAddr {
+    match source {
+        Some(Placed { value: IpAddr::V6(_), .. }) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        _ => Ipv4Addr::new(203, 0, 113, 1).into(),
+    }
+}
+
+/// `None` if something in it is wrong.
+fn carried(side: Side, to: &Node, service: Option<&Placed<ServicePoint>>, problems: &mut Problems) -> Option<Carried> {
+    let (name, payload) = (to.get("name"), to.get("payload"));
+    let Some(node) = name.or(payload) else { return Some(Carried::Nothing) };
+    if side == Side::Outside {
+        problems.error(&node.place, "what an inbound packet carries is not looked at").hint("remove it, or make it an outbound test");
+        return None;
+    }
+    if let (Some(name), Some(payload)) = (name, payload) {
+        problems
+            .error(&payload.place, "the packet carries a name and a payload")
+            .related(&name.place, "the name is here")
+            .hint("write one of them: the name makes a payload of its own");
+        return None;
+    }
+    let Placed { place, value: service } = service?;
+    match (service, name) {
+        (ServicePoint::Port { protocol: PortProtocol::Udp, port: 443 }, Some(_)) => {
+            problems
+                .error(place, "the name in a QUIC packet is encrypted")
+                .hint("write `tcp/443`; what becomes of QUIC says `names.quic` in agent.yaml");
+            None
+        }
+        (ServicePoint::Port { protocol: PortProtocol::Udp, port }, Some(_)) if *port != 53 => {
+            problems.error(place, "over UDP only DNS queries carry a name").hint("write `udp/53`, or a port of tcp");
+            None
+        }
+        (ServicePoint::Icmp { .. } | ServicePoint::Protocol(_), _) => {
+            problems.error(place, "only packets of tcp and udp are looked into").hint("such as `tcp/443` or `udp/53`");
+            None
+        }
+        (ServicePoint::Port { .. }, Some(name)) => Some(Carried::Name(host(name, problems)?)),
+        (ServicePoint::Port { .. }, None) => Some(Carried::Payload(parsed(node, problems)?.value)),
+    }
+}
+
+/// The names of the remote, which is the target of an outbound packet and the sender of an inbound one.
+fn learned(side: Side, from: &Node, to: &Node, problems: &mut Problems) -> Option<Vec<Name>> {
+    let (own, other, hint) = match side {
+        Side::Inside => (to, from, "the address of an outbound packet's target is learned: put it under `to`"),
+        Side::Outside => (from, to, "the address of an inbound packet's sender is learned: put it under `from`"),
+    };
+    if let Some(node) = other.get("learned") {
+        problems.error(&node.place, "the address of a device is not learned").hint(hint);
+        return None;
+    }
+    one_or_many(own.get("learned")).map(|node| host(node, problems)).collect()
+}
+
+fn host(node: &Node, problems: &mut Problems) -> Option<Name> {
+    let text = node.text()?;
+    let fault = |error: NameError| Fault::new(format!("`{text}` is not a name: {error}"), error.way_out());
+    problems.take(&node.place, text.parse().map_err(fault))
 }
 
 /// A device is known by its MAC, a remote by its address.

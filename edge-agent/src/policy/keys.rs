@@ -1,5 +1,7 @@
 //! The keys of a policy.
 
+use edge_ebpf::abi::MAX_SIGNATURE_OFFSET;
+
 use super::rate::MOST;
 use super::shape::{Key, Object, Shape, Text};
 
@@ -54,6 +56,7 @@ static SPEC: Object = Object {
             "groups of devices, by name; `all` and `unknown` are built in",
         ),
         Key::optional("destinations", &Shape::Named(&Shape::Object(&DESTINATION)), "sets of addresses, by name; `any` is built in"),
+        Key::optional("services", &Shape::Named(&Shape::Object(&SIGNATURE)), "services that are known by their payload, by name"),
         Key::required("rules", &Shape::List(1, &Shape::Object(&RULE)), "the first rule that matches and does not only monitor decides"),
         Key::optional("tests", &Shape::List(0, &Shape::Object(&TEST)), "packets and what must become of them"),
     ],
@@ -111,13 +114,25 @@ static DESTINATION: Object = Object {
     later: &[],
 };
 
+static SIGNATURE: Object = Object {
+    name: "service",
+    keys: &[
+        Key::required("proto", &Shape::Word(&["tcp", "udp"]), "the protocol"),
+        Key::optional("ports", &Shape::OneOrMany(&PORTS), "destination ports and ranges of them; any if absent"),
+        Key::optional("offset", &Shape::Integer(0, MAX_SIGNATURE_OFFSET as i64), "of the first byte in the payload; 0 if absent"),
+        Key::required("bytes", &BYTES, "1 to 16 bytes in hexadecimal, `??` for any, at least one of them not; blanks do not matter"),
+    ],
+    choice: false,
+    later: &[],
+};
+
 static RULE: Object = Object {
     name: "rule",
     keys: &[
         Key::required("id", &NAME, "unique in the policy, in metrics and logs"),
         Key::required("from", &Shape::OneOrMany(&GROUP), "device groups"),
         Key::optional("to", &Shape::OneOrMany(&DESTINATION_NAME), "destinations; any if absent"),
-        Key::optional("services", &Shape::OneOrMany(&SERVICE), "protocols and destination ports; any if absent"),
+        Key::optional("services", &Shape::OneOrMany(&SERVICE), "protocols and destination ports, names of services; any if absent"),
         Key::required(
             "action",
             &Shape::Word(&["pass", "drop", "reject", "rate_limit", "monitor"]),
@@ -176,6 +191,7 @@ static TEST_FROM: Object = Object {
     keys: &[
         Key::optional("mac", &MAC, "the device's whole MAC; an inbound packet needs none"),
         Key::optional("address", &ADDRESS, "its address; one of the family of `to` if absent, but an inbound packet needs it"),
+        Key::optional("learned", &Shape::OneOrMany(&HOST), "of an inbound packet: names for which an answer gave the address before"),
     ],
     choice: false,
     later: &[],
@@ -184,11 +200,18 @@ static TEST_FROM: Object = Object {
 static TEST_TO: Object = Object {
     name: "test_to",
     keys: &[
-        Key::required("address", &ADDRESS, "the address that it goes to"),
+        Key::optional("address", &ADDRESS, "the address that it goes to; one for documentation if absent, where there is a name"),
         Key::required("service", &SERVICE, "one protocol and port: `tcp/443`, `udp/53`, `icmp/8`, `ip/47`"),
+        Key::optional(
+            "name",
+            &HOST,
+            "the name that the packet carries: a DNS query's to port 53, an HTTP request's to tcp/80, a ClientHello's to other ports of tcp",
+        ),
+        Key::optional("learned", &Shape::OneOrMany(&HOST), "names for which an answer gave the address before"),
+        Key::optional("payload", &PAYLOAD, "instead of a name, the first bytes that it carries, in hexadecimal"),
     ],
     choice: false,
-    later: &["name", "domain"],
+    later: &[],
 };
 
 static TEST_EXPECT: Object = Object {
@@ -226,5 +249,10 @@ static ASN_TEXT: Shape = text("an AS number", "^(AS|as)?[0-9]{1,10}$", "AS4134")
 static GROUP: Shape = text("a group's name", "", "phones");
 static DESTINATION_NAME: Shape = text("a destination's name", "", "servers");
 pub static SERVICE: Shape = text("a service", "", "tcp/443");
+static PORTS: Shape = Shape::IntegerOr(0, u16::MAX as i64, &PORT_RANGE);
+static PORT_RANGE: Shape = text("a port or a range of ports", "^[0-9]{1,5}(-[0-9]{1,5})?$", "8000-8010");
+static BYTES: Shape = text("a signature", "^[0-9A-Fa-f? ]+$", "c2fe0005 ???????? 00020016");
+static PAYLOAD: Shape = text("a payload", "^[0-9A-Fa-f ]+$", "c2fe0005 00020016");
+static HOST: Shape = text("a name", "", "www.example.com");
 static ADDRESS: Shape = text("an address", "", "192.0.2.1");
 static RULE_NAME: Shape = text("a rule's id", "", "no-reporting");

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 
 use super::problem::{Place, Problems, Source, suggest};
 use super::schema::{Placed, Policy, Rule};
+use super::service::Service;
 use super::yaml;
 use crate::config::Interfaces;
 
@@ -129,6 +130,10 @@ fn destination_names(policy: &Policy) -> impl Iterator<Item = &Placed<String>> {
     policy.destinations.iter().map(|destination| &destination.name)
 }
 
+fn signature_names(policy: &Policy) -> impl Iterator<Item = &Placed<String>> {
+    policy.signatures.iter().map(|signature| &signature.name)
+}
+
 fn check_rules(policy: &Policy, problems: &mut Problems) {
     for (index, rule) in policy.rules.iter().enumerate() {
         if let Some(first) = policy.rules[..index].iter().find(|first| first.id.value == rule.id.value) {
@@ -156,6 +161,16 @@ fn check_use(policy: &Policy, problems: &mut Problems) {
     }
     for Placed { place, value } in destination_names(policy).filter(|name| !destinations.contains(name.value.as_str())) {
         problems.warning(place, format!("no rule uses the destination `{value}`")).hint("name it in a rule's `to`, or remove it");
+    }
+    let services = policy.rules.iter().flat_map(|rule| &rule.services);
+    let used: BTreeSet<&str> = services
+        .filter_map(|service| match &service.value {
+            Service::Name { protocol: None, name } => Some(name.as_str()),
+            Service::Name { protocol: Some(_), .. } | Service::Match(_) => None,
+        })
+        .collect();
+    for Placed { place, value } in signature_names(policy).filter(|name| !used.contains(name.value.as_str())) {
+        problems.warning(place, format!("no rule uses the service `{value}`")).hint("name it in a rule's `services`, or remove it");
     }
 }
 

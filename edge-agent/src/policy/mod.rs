@@ -19,6 +19,7 @@ pub mod schema;
 pub mod service;
 mod sets;
 pub mod shape;
+pub mod signature;
 pub mod summary;
 mod when;
 pub mod yaml;

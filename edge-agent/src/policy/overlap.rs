@@ -1,25 +1,22 @@
 //! Rules that never match, and rules that contradict each other.
 //!
-//! A rule is a product of three sets: devices, remotes, services; and it holds at times, for packets that go one way or both. So one
-//! rule hides another when each of its sets covers the other's and it always holds when the other does, and two rules meet when they have
-//! something in common in all of it.
+//! A rule is a product of three sets: devices, remotes (addresses and names), services (ports and signatures); and it holds at times, for
+//! packets that go one way or both. So one rule hides another when each of its sets covers the other's and it always holds when the other
+//! does, and two rules meet when they have something in common in all of it.
+
+mod dimension;
+mod remotes;
+mod services;
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::fmt;
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
-use edge_ebpf::abi::service;
-
-use super::compile::service_slots;
-use super::model::{Action, AddressSet, DeviceSelector, Domains, Expr, Number, Ranges, RemoteSelector, Resolved, Rule, Signal};
+use self::dimension::Dimension;
+use self::remotes::{Remote, Remotes};
+use self::services::Services;
+use super::model::{Action, DeviceSelector, Direction, Expr, Number, Ranges, Resolved, Rule, Signal};
 use super::moments::Moments;
-use super::name::NamePattern;
-use super::name_set::NameSet;
 use super::problem::{Place, Problems};
-use super::sets::{LAST_MAC, covers, first_common, intersection, other_macs};
+use super::sets::{LAST_MAC, intersection, other_macs};
 
 /// Warns of rules that can never match and of pass rules that meet drop or reject rules without a clear order. `places` are those
 /// of the rules; the agent's own have none.
@@ -31,10 +28,8 @@ pub fn check(resolved: &Resolved, places: &[Option<Place>], problems: &mut Probl
     let mut hidden = vec![false; resolved.rules.len()];
     for (later, rule) in resolved.rules.iter().enumerate() {
         let Some(Some(place)) = places.get(later) else { continue };
-        if let Some(what) = boxes.empty(later) {
-            problems
-                .warning(place, format!("the rule `{}` can never match: its {what} are none", rule.id))
-                .hint(format!("widen its {what}, or remove it"));
+        if let Some((why, hint)) = boxes.empty(later, rule.direction) {
+            problems.warning(place, format!("the rule `{}` can never match: {why}", rule.id)).hint(hint);
             hidden[later] = true;
             continue;
         }
@@ -66,7 +61,7 @@ pub fn check(resolved: &Resolved, places: &[Option<Place>], problems: &mut Probl
 
 fn check_contradiction(
     resolved: &Resolved,
-    boxes: &mut Boxes,
+    boxes: &mut Boxes<'_>,
     places: &[Option<Place>],
     (earlier, later): (usize, usize),
     problems: &mut Problems,
@@ -122,16 +117,16 @@ fn name(resolved: &Resolved, rule: &Rule) -> String {
 }
 
 /// The three sets of each rule. Equal selectors share one set, and each pair of sets is compared once.
-struct Boxes {
+struct Boxes<'a> {
     devices: Dimension<Ranges<u64>>,
     remotes: Dimension<Remotes>,
-    services: Dimension<Ranges<u32>>,
+    services: Dimension<Services<'a>>,
     moments: Moments,
 }
 
-impl Boxes {
-    fn new(resolved: &Resolved) -> Self {
-        let Resolved { policies, signals, groups, destinations, schedules: _, signatures: _, rules } = resolved;
+impl<'a> Boxes<'a> {
+    fn new(resolved: &'a Resolved) -> Self {
+        let Resolved { policies, signals, groups, destinations, schedules: _, signatures, rules } = resolved;
         let groups_macs: Vec<Ranges<u64>> = groups.iter().map(|group| macs(&group.when, signals)).collect();
         let known = groups.iter().zip(&groups_macs).filter(|(group, _)| !policies[group.policy.index()].built_in);
         let unknown = other_macs(&union(known.map(|(_, macs)| macs)));
@@ -142,49 +137,34 @@ impl Boxes {
                 DeviceSelector::Group(group) => groups_macs[group.index()].clone(),
             }))
         };
-        let remote_set = |to: &Vec<RemoteSelector>| {
-            let (mut v4, mut v6) = (Vec::new(), Vec::new());
-            let (mut any, mut names) = (false, Vec::new());
-            for selector in to {
-                match selector {
-                    RemoteSelector::Any => {
-                        any = true;
-                        v4.push((0, u32::MAX));
-                        v6.push((0, u128::MAX));
-                    }
-                    RemoteSelector::Destination(destination) => {
-                        let super::model::Destination { policy: _, name: _, sets, domains } = &destinations[destination.index()];
-                        for set in sets {
-                            v4.extend(set.v4.iter().copied());
-                            v6.extend(set.v6.iter().copied());
-                        }
-                        // What an address that was learned is worth changes nothing of what the names are.
-                        let Domains { sets, learned: _ } = domains;
-                        names.extend(sets.iter().filter(|set| !set.is_empty()).cloned());
-                    }
-                }
-            }
-            Remotes { any, addresses: AddressSet { v4: Ranges::new(v4), v6: Ranges::new(v6) }, names }
-        };
         Self {
             devices: Dimension::new(rules.iter().map(|rule| &rule.from), device_set),
-            remotes: Dimension::new(rules.iter().map(|rule| &rule.to), remote_set),
-            services: Dimension::new(rules.iter().map(|rule| &rule.services), |matches| {
-                union(matches.iter().map(|service| service_slots(*service)))
-            }),
+            remotes: Dimension::new(rules.iter().map(|rule| &rule.to), |to| Remotes::of(to, destinations)),
+            services: Dimension::new(rules.iter().map(|rule| &rule.services), |matches| Services::of(matches, signatures)),
             moments: Moments::of(resolved),
         }
     }
 
-    /// The dimension in which a rule holds nothing.
-    fn empty(&self, rule: usize) -> Option<&'static str> {
+    /// Why a rule holds for no packet, and what to do.
+    fn empty(&self, rule: usize, direction: Direction) -> Option<(&'static str, &'static str)> {
         let Self { devices, remotes, services, moments: _ } = self;
+        let (remotes, services) = (remotes.of(rule), services.of(rule));
         if devices.of(rule).is_empty() {
-            Some("devices")
-        } else if remotes.of(rule).is_empty() {
-            Some("destinations")
+            Some(("its devices are none", "widen its devices, or remove it"))
+        } else if remotes.is_empty() {
+            Some(("its destinations are none", "widen its destinations, or remove it"))
+        } else if services.is_empty() {
+            Some(("its services are none", "widen its services, or remove it"))
+        } else if direction.outbound() {
+            None
+        } else if remotes.is_empty_on_the_way_in() {
+            Some((
+                "inbound packets carry no names",
+                "set `learned: enforce` in its destinations, name addresses, or make it an outbound rule",
+            ))
         } else {
-            services.of(rule).is_empty().then_some("services")
+            let nothing = services.is_empty_on_the_way_in();
+            nothing.then_some(("inbound packets show no signature", "name ports, or make it an outbound rule"))
         }
     }
 
@@ -206,170 +186,12 @@ impl Boxes {
         let [_, _, mac @ ..] = devices.compare(a, b).common?.to_be_bytes();
         let remote = remotes.compare(a, b).common?;
         if !moments.both_outbound(a, b) {
-            return Some(format!("inbound {} from {remote}", service_name(service as usize)));
+            // Whether learned addresses are enforced for both is not worth telling apart here.
+            let told = matches!(remote, Remote::Address(_)) && !service.by_signature;
+            return told.then(|| format!("inbound {service} from {remote}"));
         }
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-        Some(format!("{} from {mac} to {remote}", service_name(service as usize)))
-    }
-}
-
-/// One of the three dimensions of all rules.
-struct Dimension<S: Set> {
-    sets: Vec<S>,
-    /// Which of the sets is a rule's.
-    set_of_rule: Vec<usize>,
-    compared: HashMap<(usize, usize), Comparison<S::Member>>,
-}
-
-#[derive(Clone)]
-struct Comparison<Member> {
-    /// The first set holds all of the second.
-    covers: bool,
-    /// The first that both hold.
-    common: Option<Member>,
-}
-
-impl<S: Set> Dimension<S> {
-    fn new<'a, Selector: Hash + Eq + 'a>(selectors: impl Iterator<Item = &'a Selector>, set: impl Fn(&Selector) -> S) -> Self {
-        let mut places: HashMap<&Selector, usize> = HashMap::new();
-        let mut sets = Vec::new();
-        let set_of_rule = selectors
-            .map(|selector| {
-                *places.entry(selector).or_insert_with(|| {
-                    sets.push(set(selector));
-                    sets.len() - 1
-                })
-            })
-            .collect();
-        Self { sets, set_of_rule, compared: HashMap::new() }
-    }
-
-    fn of(&self, rule: usize) -> &S {
-        &self.sets[self.set_of_rule[rule]]
-    }
-
-    fn compare(&mut self, a: usize, b: usize) -> Comparison<S::Member> {
-        let (a, b) = (self.set_of_rule[a], self.set_of_rule[b]);
-        let Self { sets, set_of_rule: _, compared } = self;
-        // Most sets of most rules are far apart, and not worth a place in the table.
-        if sets[a].is_apart_from(&sets[b]) {
-            return Comparison { covers: false, common: None };
-        }
-        compared.entry((a, b)).or_insert_with(|| Comparison { covers: sets[a].covers(&sets[b]), common: sets[a].common(&sets[b]) }).clone()
-    }
-}
-
-trait Set {
-    type Member: Clone;
-    /// Quick, and true only if the sets have nothing in common.
-    fn is_apart_from(&self, other: &Self) -> bool;
-    fn covers(&self, inner: &Self) -> bool;
-    fn common(&self, other: &Self) -> Option<Self::Member>;
-}
-
-impl<T: Number> Set for Ranges<T> {
-    type Member = T;
-    fn is_apart_from(&self, other: &Self) -> bool {
-        let ends = |set: &Self| Some((set.iter().next()?.0, set.iter().last()?.1));
-        let (Some((first, last)), Some((other_first, other_last))) = (ends(self), ends(other)) else { return true };
-        last < other_first || other_last < first
-    }
-    fn covers(&self, inner: &Self) -> bool {
-        covers(self, inner)
-    }
-    fn common(&self, other: &Self) -> Option<T> {
-        first_common(self, other)
-    }
-}
-
-impl Set for AddressSet {
-    type Member = IpAddr;
-    fn is_apart_from(&self, other: &Self) -> bool {
-        self.v4.is_apart_from(&other.v4) && self.v6.is_apart_from(&other.v6)
-    }
-    fn covers(&self, inner: &Self) -> bool {
-        covers(&self.v4, &inner.v4) && covers(&self.v6, &inner.v6)
-    }
-    fn common(&self, other: &Self) -> Option<IpAddr> {
-        let v4 = || first_common(&self.v4, &other.v4).map(|address| Ipv4Addr::from_bits(address).into());
-        let v6 = || first_common(&self.v6, &other.v6).map(|address| Ipv6Addr::from_bits(address).into());
-        v4().or_else(v6)
-    }
-}
-
-/// Where the packets of a rule go. Which addresses a name has is not known here, so a name and an address have nothing in common.
-struct Remotes {
-    /// Wherever they go, under whatever name.
-    any: bool,
-    addresses: AddressSet,
-    /// None of them empty.
-    names: Vec<Arc<NameSet>>,
-}
-
-/// Names that one list is looked up in another by; more would take longer than the warning is worth.
-const MANY: usize = 20_000;
-
-impl Remotes {
-    fn is_empty(&self) -> bool {
-        let Self { any: _, addresses, names } = self;
-        *addresses == AddressSet::default() && names.is_empty()
-    }
-}
-
-impl Set for Remotes {
-    type Member = Remote;
-    fn is_apart_from(&self, other: &Self) -> bool {
-        let names_meet = |one: &Self, another: &Self| !one.names.is_empty() && (another.any || !another.names.is_empty());
-        self.addresses.is_apart_from(&other.addresses) && !names_meet(self, other) && !names_meet(other, self)
-    }
-    fn covers(&self, inner: &Self) -> bool {
-        let holds = |set: &Arc<NameSet>| {
-            self.names.iter().any(|own| Arc::ptr_eq(own, set)) || (set.len() <= MANY && self.names.iter().any(|own| own.covers(set)))
-        };
-        self.any || (!inner.any && self.addresses.covers(&inner.addresses) && inner.names.iter().all(holds))
-    }
-    fn common(&self, other: &Self) -> Option<Remote> {
-        if let Some(address) = self.addresses.common(&other.addresses) {
-            return Some(Remote::Address(address));
-        }
-        let first = |names: &[Arc<NameSet>]| names.iter().find_map(|set| set.first());
-        let name = if self.any {
-            first(&other.names)
-        } else if other.any {
-            first(&self.names)
-        } else {
-            let pairs = self.names.iter().flat_map(|own| other.names.iter().map(move |set| (own, set)));
-            let mut compared = pairs.filter(|(own, set)| own.len().min(set.len()) <= MANY || Arc::ptr_eq(own, set));
-            compared.find_map(|(own, set)| own.common(set))
-        };
-        name.map(Remote::Name)
-    }
-}
-
-/// One place that two rules share.
-#[derive(Clone)]
-enum Remote {
-    Address(IpAddr),
-    Name(NamePattern),
-}
-
-impl fmt::Display for Remote {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => write!(out, "{address}"),
-            Self::Name(name) => write!(out, "{name}"),
-        }
-    }
-}
-
-/// A place of the service table as policies write it.
-fn service_name(slot: usize) -> String {
-    match slot {
-        service::TCP..service::UDP => format!("tcp/{}", slot - service::TCP),
-        service::UDP..service::ICMP => format!("udp/{}", slot - service::UDP),
-        service::ICMP..service::ICMPV6 => format!("icmp/{}", slot - service::ICMP),
-        service::ICMPV6..service::PROTOCOL => format!("icmpv6/{}", slot - service::ICMPV6),
-        _ => format!("ip/{}", slot - service::PROTOCOL),
+        Some(format!("{service} from {mac} to {remote}"))
     }
 }
 

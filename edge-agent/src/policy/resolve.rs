@@ -1,6 +1,7 @@
 //! Names become facts: vendors ranges of MACs, countries and lists sets of addresses or names, service names ports.
 
 mod names;
+mod services;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -20,11 +21,12 @@ use super::name_set::NameSet;
 use super::overlap;
 use super::problem::{Place, Problems, nearest, suggest};
 use super::schema::{self, DomainListFile, Expression, Placed, Policy};
-use super::service::Service;
 use super::summary::Summary;
 use crate::config::AlwaysAllow;
 use crate::sources::Sources;
 use crate::sources::file::{Provenance, SourceError};
+
+pub(super) use self::services::Own;
 
 /// A policy set that holds, and what is worth knowing about it.
 #[derive(Debug)]
@@ -64,17 +66,6 @@ impl ResolvedTest {
 /// # Errors
 /// All problems of the policies, those of loading included, if one of them is an error.
 pub fn resolve(
-    mut loaded: Loaded,
-    always_allow: &AlwaysAllow,
-    own_addresses: &[IpAddr],
-    sources: &mut Sources,
-) -> Result<Resolution, Problems> {
-    // This line goes when the kernel program matches names; nothing below it knows of the refusal.
-    names::refuse(&mut loaded);
-    resolve_all(loaded, always_allow, own_addresses, sources)
-}
-
-fn resolve_all(
     loaded: Loaded,
     always_allow: &AlwaysAllow,
     own_addresses: &[IpAddr],
@@ -91,6 +82,7 @@ fn resolve_all(
         vendors: HashMap::new(),
         lists: HashMap::new(),
         domain_lists: HashMap::new(),
+        signature_entries: 0,
         unusable: BTreeSet::new(),
     };
     resolver.always_allow(always_allow, own_addresses);
@@ -137,6 +129,8 @@ pub(super) struct Resolver<'a> {
     vendors: HashMap<String, SignalId>,
     lists: HashMap<PathBuf, Arc<AddressSet>>,
     domain_lists: HashMap<DomainListFile, Arc<NameSet>>,
+    /// Signatures of all policies so far, one for each range of ports.
+    signature_entries: usize,
     /// Sources that could not be read, and have been reported.
     unusable: BTreeSet<String>,
 }
@@ -166,6 +160,7 @@ impl Resolver<'_> {
             let (sets, domains) = (self.destination(destination), self.domains(destination));
             self.resolved.destinations.push(Destination { policy: id, name: destination.name.value.clone(), sets, domains });
         }
+        let own_services = self.signatures(id, policy);
         for rule in rules {
             let schema::Rule { id: rule_id, from, to, services, direction, when, action } = rule;
             // Names that are not defined were reported when the policy was loaded.
@@ -180,12 +175,13 @@ impl Resolver<'_> {
             } else {
                 to.iter().filter_map(|name| destination_ids.get(name.value.as_str()).copied().map(RemoteSelector::Destination)).collect()
             };
+            self.check_signatures_on_the_way(services, direction.as_ref(), &own_services);
             let rule = Rule {
                 policy: id,
                 id: rule_id.value.clone(),
                 from: from.collect(),
                 to,
-                services: if services.is_empty() { vec![ServiceMatch::Any] } else { self.services(services) },
+                services: if services.is_empty() { vec![ServiceMatch::Any] } else { self.services(services, &own_services) },
                 direction: direction.as_ref().map_or(Direction::Outbound, |direction| direction.value),
                 when: when.as_ref().map(|when| self.schedule(when)),
                 action: *action,
@@ -334,40 +330,6 @@ impl Resolver<'_> {
                 .hint("look the number up again: it is mistyped, or the network announces nothing");
         }
         set
-    }
-
-    pub(super) fn services(&mut self, services: &[Placed<Service>]) -> Vec<ServiceMatch> {
-        let mut matches = Vec::new();
-        for Placed { place, value } in services {
-            match value {
-                Service::Match(service) => matches.push(*service),
-                Service::Name { protocol, name } => {
-                    let names = match self.sources.services() {
-                        Ok(names) => names,
-                        Err(error) => {
-                            self.unusable(place, &error);
-                            continue;
-                        }
-                    };
-                    let before = matches.len();
-                    matches.extend(
-                        names
-                            .get(name)
-                            .iter()
-                            .filter(|(of, _)| protocol.is_none_or(|only| only == *of))
-                            .map(|(protocol, port)| ServiceMatch::Ports { protocol: *protocol, first: *port, last: *port }),
-                    );
-                    if matches.len() == before {
-                        let hint = match nearest(name, names.names()) {
-                            Some(near) if near != name => format!("did you mean `{near}`? or write the port: `tcp/443`"),
-                            _ => "write the protocol and port: `tcp/443`".to_owned(),
-                        };
-                        self.problems.error(place, format!("no service is named `{name}`")).hint(hint);
-                    }
-                }
-            }
-        }
-        matches
     }
 
     /// A source that cannot be read is one problem, at the first place that needs it.

@@ -18,6 +18,7 @@ use super::problem::{Fault, Place, Problems};
 use super::rate::decode_rate;
 use super::service::Service;
 use super::shape::Shape;
+use super::signature::{Signature, decode_signature};
 use super::when::decode_when;
 use super::yaml::{Entry, Node};
 use crate::sources::domain_list::Format;
@@ -45,6 +46,7 @@ pub struct Policy {
     pub priority: u32,
     pub groups: Vec<Group>,
     pub destinations: Vec<Destination>,
+    pub signatures: Vec<Signature>,
     pub rules: Vec<Rule>,
     pub tests: Vec<PolicyTest>,
 }
@@ -138,6 +140,7 @@ impl Policy {
             priority: spec.get("priority").and_then(Node::integer).unwrap_or(100),
             groups: entries(spec.get("devices")).map(|entry| group(entry, problems)).collect(),
             destinations: entries(spec.get("destinations")).map(|entry| destination(entry, problems)).collect(),
+            signatures: entries(spec.get("services")).map(|entry| decode_signature(entry, problems)).collect(),
             rules: list(spec.get("rules")).filter_map(|node| rule(node, problems)).collect(),
             tests: list(spec.get("tests")).filter_map(|node| decode_test(node, problems)).collect(),
         })

@@ -20,11 +20,13 @@ pub struct Summary {
     pub mac_prefixes: u64,
     /// Patterns of names in all distinct sets.
     pub names: usize,
+    /// Services that are known by their payload.
+    pub signatures: usize,
 }
 
 impl Summary {
     pub fn of(resolved: &Resolved) -> Self {
-        let Resolved { policies, signals, groups, destinations, schedules: _, signatures: _, rules } = resolved;
+        let Resolved { policies, signals, groups, destinations, schedules: _, signatures, rules } = resolved;
         let own = |policy: PolicyId| !policies[policy.index()].built_in;
         // A country is one set, however many policies name it.
         let mut seen = HashSet::new();
@@ -48,15 +50,16 @@ impl Summary {
             ipv6_prefixes,
             mac_prefixes,
             names,
+            signatures: signatures.len(),
         }
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policies, rules, ipv4_prefixes, ipv6_prefixes, mac_prefixes, names } = self;
+        let Self { policies, rules, ipv4_prefixes, ipv6_prefixes, mac_prefixes, names, signatures } = self;
         write!(out, "policies: {policies}, rules: {rules}, IPv4 prefixes: {ipv4_prefixes}, ")?;
-        write!(out, "IPv6 prefixes: {ipv6_prefixes}, MAC prefixes: {mac_prefixes}, names: {names}")
+        write!(out, "IPv6 prefixes: {ipv6_prefixes}, MAC prefixes: {mac_prefixes}, names: {names}, signatures: {signatures}")
     }
 }
 

@@ -69,10 +69,10 @@ impl Reports {
     }
 
     fn receive(&self, bytes: &[u8], at: Timestamp) {
-        match decode::event(bytes) {
-            Ok(event) => {
+        match decode::report(bytes) {
+            Ok((event, name)) => {
                 self.counts.read.fetch_add(1, Ordering::Relaxed);
-                let report = Report::new(&event, &self.names.borrow(), at);
+                let report = Report::new(&event, name, &self.names.borrow(), at);
                 report.log();
                 self.history.push(report);
             }
@@ -86,7 +86,7 @@ impl Reports {
 
 #[cfg(test)]
 mod tests {
-    use edge_ebpf::abi::Event;
+    use edge_ebpf::abi::{EVENT_NAME, Event};
 
     use super::*;
 
@@ -99,9 +99,10 @@ mod tests {
     fn a_whole_report_is_kept_and_a_cut_one_only_counted() {
         let reports = reports();
         reports.receive(&[0; size_of::<Event>()], Timestamp::now());
+        reports.receive(&[0; size_of::<Event>() + EVENT_NAME], Timestamp::now());
         reports.receive(&[0; size_of::<Event>() - 1], Timestamp::now());
         reports.receive(&[0; size_of::<Event>() + 8], Timestamp::now());
-        assert_eq!((reports.counts.read(), reports.counts.malformed()), (1, 2));
-        assert_eq!(reports.history.newest(10).len(), 1);
+        assert_eq!((reports.counts.read(), reports.counts.malformed()), (2, 2));
+        assert_eq!(reports.history.newest(10).len(), 2);
     }
 }

@@ -53,6 +53,8 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             rule: None,
             reason: None,
+            evidence: "address".into(),
+            name: None,
             verdict: "drop".into(),
             monitored: false,
             device: String::new(),

@@ -151,9 +151,9 @@ fn of_sources(sources: &[SourceStatus]) -> [Family; 5] {
     ]
 }
 
-fn from_kernel(snapshot: &Snapshot) -> [Family; 11] {
+fn from_kernel(snapshot: &Snapshot) -> [Family; 12] {
     // The generation is told once, from the status that the snapshot was taken for.
-    let Snapshot { generation: _, interfaces, rules, uninspectable, tables, suppressed_reports } = snapshot;
+    let Snapshot { generation: _, interfaces, rules, uninspectable, answers, tables, suppressed_reports } = snapshot;
     [
         Family::counter("edge_interface_packets_total", "Packets that arrived on an interface, by what became of them.")
             .with_each(interfaces, |interface, family| interface_verdicts(interface, family, |counter| counter.packets)),
@@ -181,6 +181,11 @@ fn from_kernel(snapshot: &Snapshot) -> [Family; 11] {
                 family.add(&[("reason", reason.name()), ("verdict", verdict.name())], whole(counter.bytes));
             },
         ),
+        Family::counter(
+            "edge_dns_answers_total",
+            "DNS answers on their way to devices, by what became of them: learned from or not, and why.",
+        )
+        .with_each(answers, |(result, counter), family| family.add(&[("result", result.name())], whole(counter.packets))),
         Family::gauge("edge_table_entries", "Entries in use of a table in the kernel.")
             .with_each(tables, |TableUse { table, entries, .. }, family| family.add(&[("table", table)], whole(*entries))),
         Family::gauge("edge_table_capacity", "Entries that a table in the kernel can hold.")

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use edge_ebpf::{
     abi::{
-        BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, KeptHello, MAX_BUCKETS, MAX_FRAGMENTS, MAX_HELLOS, MAX_INTERFACES,
+        AnswerResult, BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, KeptHello, MAX_BUCKETS, MAX_FRAGMENTS, MAX_HELLOS, MAX_INTERFACES,
         MAX_RULES, NameRules, Node, RULE_SLOTS, RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch, Verdict,
     },
     inspect::{
@@ -39,6 +39,8 @@ pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(R
 pub static INTERFACE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries((MAX_INTERFACES * Verdict::ALL.len()) as u32, 0);
 #[map]
 pub static UNINSPECTABLE: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::SLOTS as u32, 0);
+#[map]
+static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(AnswerResult::SLOTS as u32, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentVerdict> = LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
 #[map]

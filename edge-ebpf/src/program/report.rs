@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use edge_ebpf::{
-    abi::{Event, REPORT_SEEN, Reason, Verdict},
+    abi::{Event, Evidence, REPORT_SEEN, Reason, Verdict},
     bits::{lowest, lowest_number},
     engine::NO_SLOT,
     packet::{Family, Packet},
@@ -195,7 +195,7 @@ fn describe<'a>(context: *mut xdp_md, length: u32) -> Option<&'a mut Event> {
         verdict: 0,
         monitored: 0,
         reason: NO_REASON,
-        reserved: 0,
+        evidence: Evidence::Address as u8,
     };
     Some(event)
 }

@@ -88,6 +88,8 @@ pub struct CompiledRule {
     pub verdict: Verdict,
     pub monitored: bool,
     pub report: bool,
+    /// It matches by names or signatures, so that packets are looked into for it.
+    pub looks_inside: bool,
     /// Its verdict is for packets within this rate; the others are dropped.
     pub limit: Option<RateLimit>,
 }
@@ -152,6 +154,7 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
                 verdict,
                 monitored: rule.monitored,
                 report: rule.report,
+                looks_inside: looks_inside(set, rule),
                 limit,
             }
         })
@@ -227,6 +230,14 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
         signatures,
         pool: pool.into_pool(),
     })
+}
+
+fn looks_inside(set: &Resolved, rule: &Rule) -> bool {
+    let named = |selector: &RemoteSelector| match selector {
+        RemoteSelector::Any => false,
+        RemoteSelector::Destination(destination) => set.destinations[destination.index()].domains.sets.iter().any(|set| !set.is_empty()),
+    };
+    rule.to.iter().any(named) || rule.services.iter().any(|service| matches!(service, ServiceMatch::Signature(_)))
 }
 
 /// The counter's label and the verdict of a rule that decides (or, monitored, would).

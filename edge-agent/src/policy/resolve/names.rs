@@ -3,23 +3,9 @@
 use std::sync::Arc;
 
 use super::Resolver;
-use crate::policy::load::Loaded;
 use crate::policy::model::Domains;
 use crate::policy::name_set::NameSet;
 use crate::policy::schema::{Destination, DomainListFile, Placed};
-
-/// A rule on a name that nothing enforces must not pass for one that holds.
-pub(super) fn refuse(loaded: &mut Loaded) {
-    let Loaded { policies, problems } = loaded;
-    for Destination { name, domains, domain_lists, .. } in policies.iter().flat_map(|policy| &policy.destinations) {
-        let places = domains.iter().map(|domain| &domain.place).chain(domain_lists.iter().map(|list| &list.place));
-        for place in places.take(1) {
-            problems
-                .error(place, format!("names are not enforced by this build: the destination `{}` would match none of them", name.value))
-                .hint("name prefixes, countries or ASNs instead of domains and domain lists");
-        }
-    }
-}
 
 impl Resolver<'_> {
     pub(super) fn domains(&mut self, destination: &Destination) -> Domains {

@@ -28,6 +28,9 @@ pub struct StatusReport {
     /// Those that are in force, or have counted something.
     pub rules: Vec<RuleReport>,
     pub uninspectable: Vec<UninspectableReport>,
+    /// DNS answers on their way to devices, by what became of them; those that came.
+    #[serde(default)]
+    pub answers: BTreeMap<String, Count>,
     pub warnings: Vec<String>,
     /// The data files that the policies in force were resolved with.
     pub sources: Vec<SourceReport>,
@@ -124,7 +127,7 @@ impl From<&Status> for StatusReport {
 impl StatusReport {
     /// What is in the kernel, whoever put it there.
     pub fn without_agent(snapshot: &Snapshot) -> Self {
-        let Snapshot { generation, interfaces, rules, uninspectable, tables: _, suppressed_reports: _ } = snapshot;
+        let Snapshot { generation, interfaces, rules, uninspectable, answers, tables: _, suppressed_reports: _ } = snapshot;
         Self {
             agent: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -143,6 +146,11 @@ impl StatusReport {
                     verdict: verdict.name().to_owned(),
                     count: (*counter).into(),
                 })
+                .collect(),
+            answers: answers
+                .iter()
+                .filter(|(_, counter)| counter.packets > 0)
+                .map(|(result, counter)| (result.name().to_owned(), (*counter).into()))
                 .collect(),
             warnings: Vec::new(),
             sources: Vec::new(),

@@ -1,23 +1,65 @@
-//! From the ring buffer's bytes to an [`Event`], by the offsets that the kernel program writes at.
+//! From the ring buffer's bytes to an [`Event`], by the offsets that the kernel program writes at, and the name behind it.
 
 use std::mem::offset_of;
 
-use edge_ebpf::abi::Event;
+use edge_ebpf::abi::{EVENT_NAME, Event};
 
 const SIZE: usize = size_of::<Event>();
+const WITH_NAME: usize = SIZE + EVENT_NAME;
 
 /// The kernel program wrote something else than this agent's [`Event`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a report has {length} bytes and not {SIZE}; program and agent are of different versions: restart the agent")]
-pub struct Malformed {
-    pub length: usize,
+pub enum Malformed {
+    #[error(
+        "a report has {length} bytes and neither {SIZE} nor {WITH_NAME}; program and agent are of different versions: restart the agent"
+    )]
+    Length { length: usize },
+    #[error("a report has a name that does not end; program and agent are of different versions: restart the agent")]
+    Name,
 }
 
+/// An event, and the name that it is about: in lower case, with dots, other bytes than visible ones in decimal (RFC 1035 section 5.1).
+///
 /// # Errors
-/// If the length is not that of an [`Event`].
-pub(super) fn event(bytes: &[u8]) -> Result<Event, Malformed> {
-    let bytes: &[u8; SIZE] = bytes.try_into().map_err(|_| Malformed { length: bytes.len() })?;
-    Ok(Event {
+/// If the length is not that of an [`Event`], with or without a name, or the name is none.
+pub(super) fn report(bytes: &[u8]) -> Result<(Event, Option<String>), Malformed> {
+    let malformed = Malformed::Length { length: bytes.len() };
+    let (event, name) = bytes.split_first_chunk::<SIZE>().ok_or(malformed)?;
+    let name = match name.len() {
+        0 => None,
+        EVENT_NAME => Some(spelled(name).ok_or(Malformed::Name)?),
+        _ => return Err(malformed),
+    };
+    Ok((decoded(event), name))
+}
+
+/// A name as it is on the wire.
+fn spelled(wire: &[u8]) -> Option<String> {
+    const LONGEST_LABEL: u8 = 63;
+    let mut name = String::new();
+    let mut rest = wire;
+    loop {
+        let (length, behind) = rest.split_first()?;
+        if *length == 0 {
+            return Some(if name.is_empty() { ".".to_owned() } else { name });
+        }
+        let (label, behind) = behind.split_at_checked(usize::from(*length)).filter(|_| *length <= LONGEST_LABEL)?;
+        if !name.is_empty() {
+            name.push('.');
+        }
+        for byte in label {
+            match byte {
+                b'.' | b'\\' => name.push_str(&format!("\\{byte:03}")),
+                byte if byte.is_ascii_graphic() => name.push(byte.to_ascii_lowercase().into()),
+                byte => name.push_str(&format!("\\{byte:03}")),
+            }
+        }
+        rest = behind;
+    }
+}
+
+fn decoded(bytes: &[u8; SIZE]) -> Event {
+    Event {
         source: halves(field::<{ offset_of!(Event, source) }, 16>(bytes)),
         destination: halves(field::<{ offset_of!(Event, destination) }, 16>(bytes)),
         interface: u32::from_ne_bytes(field::<{ offset_of!(Event, interface) }, 4>(bytes)),
@@ -32,8 +74,8 @@ pub(super) fn event(bytes: &[u8]) -> Result<Event, Malformed> {
         verdict: bytes[offset_of!(Event, verdict)],
         monitored: bytes[offset_of!(Event, monitored)],
         reason: bytes[offset_of!(Event, reason)],
-        reserved: bytes[offset_of!(Event, reserved)],
-    })
+        evidence: bytes[offset_of!(Event, evidence)],
+    }
 }
 
 /// `LENGTH` bytes at `AT`; that they are there is checked by the compiler.
@@ -81,14 +123,38 @@ mod tests {
             verdict: 13,
             monitored: 14,
             reason: 15,
-            reserved: 16,
+            evidence: 16,
         };
-        assert_eq!(event(&bytes), Ok(expected));
+        assert_eq!(report(&bytes), Ok((expected, None)));
+        bytes.extend(padded(b"\x03API\x07example\x00"));
+        assert_eq!(report(&bytes), Ok((expected, Some("api.example".to_owned()))));
     }
 
     #[test]
     fn a_wrong_length_is_told() {
-        assert_eq!(event(&[0; SIZE + 1]), Err(Malformed { length: SIZE + 1 }));
-        assert_eq!(event(&[]), Err(Malformed { length: 0 }));
+        for length in [0, SIZE - 1, SIZE + 1, WITH_NAME - 1, WITH_NAME + 1] {
+            assert_eq!(report(&vec![0; length]), Err(Malformed::Length { length }));
+        }
+    }
+
+    #[test]
+    fn a_name_is_spelled_so_that_no_byte_of_it_misleads() {
+        for (wire, expected) in [
+            (&b"\x00"[..], Some(".")),
+            (b"\x03com\x00", Some("com")),
+            (b"\x05a.B\\ \x02\xff\n\x03*_-\x00", Some("a\\046b\\092\\032.\\255\\010.*_-")),
+            (b"\x40", None),
+            (&[63; 256], None),
+        ] {
+            assert_eq!(spelled(&padded(wire)).as_deref(), expected, "{wire:?}");
+        }
+        let broken = [vec![0; SIZE], padded(b"\xc0\x0c")].concat();
+        assert_eq!(report(&broken), Err(Malformed::Name));
+    }
+
+    fn padded(name: &[u8]) -> Vec<u8> {
+        let mut bytes = name.to_vec();
+        bytes.resize(EVENT_NAME, 0);
+        bytes
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use edge_ebpf::abi::{Event, Reason, Verdict};
+use edge_ebpf::abi::{Event, Evidence, Reason, Verdict};
 use edge_ebpf::packet::protocol;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,10 @@ pub struct Report {
     pub rule: Option<RuleKey>,
     /// Why the packet could not be inspected.
     pub reason: Option<String>,
+    /// What the rule matched by: `address`, `name`, `learned`, `signature` or `flow`.
+    pub evidence: String,
+    /// The name that the packet or its flow carries, or that its address was learned for.
+    pub name: Option<String>,
     /// What became of the packet.
     pub verdict: String,
     /// The rule only counted; the verdict is another's.
@@ -50,7 +54,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(event: &Event, names: &Names, at: Timestamp) -> Self {
+    pub(super) fn new(event: &Event, name: Option<String>, names: &Names, at: Timestamp) -> Self {
         let Event {
             source,
             destination,
@@ -66,12 +70,15 @@ impl Report {
             verdict,
             monitored,
             reason,
-            reserved: _,
+            evidence,
         } = *event;
         Self {
             at,
             rule: names.rules.get(&slot).cloned(),
             reason: Reason::ALL.into_iter().find(|known| *known as u8 == reason).map(|reason| reason.name().to_owned()),
+            // Another version's is shown as the least that is known.
+            evidence: Evidence::from_u8(evidence).unwrap_or(Evidence::Address).name().to_owned(),
+            name,
             verdict: Verdict::from_u8(verdict).name().to_owned(),
             monitored: monitored != 0,
             device: mac(device),
@@ -92,6 +99,8 @@ impl Report {
             at: _,
             rule,
             reason,
+            evidence,
+            name,
             verdict,
             monitored,
             device,
@@ -105,13 +114,15 @@ impl Report {
             generation,
         } = self;
         // `Option` fields that are `None` are left out of the line.
-        let name = |of: fn(&RuleKey) -> &str| rule.as_ref().map(of);
+        let own = |of: fn(&RuleKey) -> &str| rule.as_ref().map(of);
         tracing::info!(
             target: "edge::match",
-            policy = name(|rule| &rule.policy),
-            rule = name(|rule| &rule.rule),
-            action = name(|rule| &rule.action),
+            policy = own(|rule| &rule.policy),
+            rule = own(|rule| &rule.rule),
+            action = own(|rule| &rule.action),
             reason,
+            evidence,
+            name,
             verdict,
             monitored,
             device,
@@ -134,6 +145,8 @@ impl fmt::Display for Report {
             at,
             rule,
             reason,
+            evidence,
+            name,
             verdict,
             monitored,
             device,
@@ -164,7 +177,15 @@ impl fmt::Display for Report {
             (None, Some(reason)) => format!("uninspectable: {reason}"),
             (None, None) => "a rule that is gone".to_owned(),
         };
-        write!(out, "{at:.0}  {interface}  {device}  {protocol}  {source} -> {destination}  {verdict}  {cause}")
+        write!(out, "{at:.0}  {interface}  {device}  {protocol}  {source} -> {destination}  {verdict}  {cause}")?;
+        match (evidence.as_str(), name) {
+            ("address", None) => Ok(()),
+            ("learned", Some(name)) => write!(out, " (learned for {name})"),
+            ("flow", Some(name)) => write!(out, " (flow of {name})"),
+            ("signature", Some(name)) => write!(out, " (signature, name {name})"),
+            (_, Some(name)) => write!(out, " (name {name})"),
+            (evidence, None) => write!(out, " ({evidence})"),
+        }
     }
 }
 
@@ -204,7 +225,7 @@ mod tests {
             verdict: Verdict::Drop as u8,
             monitored: 0,
             reason: 255,
-            reserved: 0,
+            evidence: 0,
         }
     }
 
@@ -215,7 +236,7 @@ mod tests {
 
     #[test]
     fn numbers_become_names() {
-        let report = Report::new(&event(), &names(), Timestamp::UNIX_EPOCH);
+        let report = Report::new(&event(), None, &names(), Timestamp::UNIX_EPOCH);
         assert_eq!(report.rule, names().rules.get(&17).cloned());
         assert_eq!(report.interface, "lan0");
         assert_eq!(report.device, "64:09:80:00:00:01");
@@ -227,17 +248,17 @@ mod tests {
     #[test]
     fn ipv6_and_what_could_not_be_parsed() {
         let six = Event { family: 6, source: [0x2001_0db8_0000_0000, 0x10], ..event() };
-        assert_eq!(Report::new(&six, &names(), Timestamp::UNIX_EPOCH).source, Some("2001:db8::10".parse().expect("an address")));
+        assert_eq!(Report::new(&six, None, &names(), Timestamp::UNIX_EPOCH).source, Some("2001:db8::10".parse().expect("an address")));
 
         let cut = Event { family: 0, slot: u32::MAX, reason: Reason::Truncated as u8, interface: 9, ..event() };
-        let report = Report::new(&cut, &names(), Timestamp::UNIX_EPOCH);
+        let report = Report::new(&cut, None, &names(), Timestamp::UNIX_EPOCH);
         assert_eq!((report.source, report.rule, report.reason.as_deref()), (None, None, Some("truncated")));
         assert_eq!(report.interface, "#9", "an interface that has gone keeps its number");
     }
 
     #[test]
     fn a_line_says_who_where_what_and_why() {
-        let line = |event: Event| Report::new(&event, &names(), Timestamp::UNIX_EPOCH).to_string();
+        let line = |event: Event| Report::new(&event, None, &names(), Timestamp::UNIX_EPOCH).to_string();
         assert_eq!(
             line(event()),
             "1970-01-01T00:00:00Z  lan0  64:09:80:00:00:01  tcp  192.0.2.10:40000 -> 42.62.48.7:443  drop  iaf-xiaomi/no-reporting"
@@ -246,6 +267,25 @@ mod tests {
         assert!(line(watched).ends_with("icmp  192.0.2.10 -> 42.62.48.7  monitor  iaf-xiaomi/no-reporting"), "{}", line(watched));
         let cut = Event { family: 0, slot: u32::MAX, reason: Reason::NestedTags as u8, protocol: 0, ..event() };
         assert!(line(cut).ends_with("ip/0  ? -> ?  drop  uninspectable: nested_tags"), "{}", line(cut));
+    }
+
+    #[test]
+    fn a_line_ends_with_what_the_rule_matched_by() {
+        let cause = |evidence: u8, name: Option<&str>| {
+            let report = Report::new(&Event { evidence, ..event() }, name.map(str::to_owned), &names(), Timestamp::UNIX_EPOCH);
+            report.to_string().split_once("drop  iaf-xiaomi/no-reporting").expect("the rule").1.to_owned()
+        };
+        let name = Some("api.example.com");
+        for (evidence, with_name, without) in [
+            (Evidence::Address, " (name api.example.com)", ""),
+            (Evidence::Name, " (name api.example.com)", " (name)"),
+            (Evidence::Learned, " (learned for api.example.com)", " (learned)"),
+            (Evidence::Signature, " (signature, name api.example.com)", " (signature)"),
+            (Evidence::Flow, " (flow of api.example.com)", " (flow)"),
+        ] {
+            assert_eq!((cause(evidence as u8, name).as_str(), cause(evidence as u8, None).as_str()), (with_name, without));
+        }
+        assert_eq!(cause(99, None), "", "another version's");
     }
 
     #[derive(Clone, Default)]
@@ -267,7 +307,12 @@ mod tests {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-        let report = Report::new(&event(), &names(), Timestamp::UNIX_EPOCH);
+        let report = Report::new(
+            &Event { evidence: Evidence::Learned as u8, ..event() },
+            Some("api.example.com".to_owned()),
+            &names(),
+            Timestamp::UNIX_EPOCH,
+        );
         tracing::subscriber::with_default(subscriber, || report.log());
 
         let bytes = buffer.0.lock().expect("no writer panicked").clone();
@@ -276,7 +321,8 @@ mod tests {
         assert_eq!(
             line["fields"],
             serde_json::json!({
-                "policy": "iaf-xiaomi", "rule": "no-reporting", "action": "drop", "verdict": "drop", "monitored": false,
+                "policy": "iaf-xiaomi", "rule": "no-reporting", "action": "drop", "evidence": "learned", "name": "api.example.com",
+                "verdict": "drop", "monitored": false,
                 "device": "64:09:80:00:00:01", "source": "192.0.2.10", "source_port": 40_000, "destination": "42.62.48.7",
                 "destination_port": 443, "protocol": 6, "interface": "lan0", "length": 74, "generation": 2,
             })

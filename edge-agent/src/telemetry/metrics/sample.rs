@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use edge_ebpf::abi::{Counter, Reason, Verdict};
+use edge_ebpf::abi::{AnswerResult, Counter, Reason, Verdict};
 
 use crate::agent::status::{PolicyStatus, SourceStatus, Stage, Status};
 use crate::dataplane::snapshot::{InterfaceSnapshot, Role, RuleSnapshot, Snapshot, TableUse, XdpMode};
@@ -60,7 +60,11 @@ pub(crate) fn status() -> Status {
                 rule("gone", "old", "would_drop", false, u64::from(u32::MAX) + 1),
             ],
             uninspectable: vec![(Reason::Truncated, Verdict::Drop, counter(5))],
-            tables: vec![TableUse { table: "rules", entries: 2, capacity: 1024 }],
+            answers: AnswerResult::ALL.into_iter().map(|result| (result, counter(result as u64 + 1))).collect(),
+            tables: vec![
+                TableUse { table: "rules", entries: 2, capacity: 1024 },
+                TableUse { table: "learned", entries: 3, capacity: 65_536 },
+            ],
             suppressed_reports: 9,
         },
     }

@@ -15,6 +15,11 @@ fn every_number_of_the_status_has_its_sample() {
     samples.sort_unstable();
     let expected = r#"
 edge_build_info{schema="1",version="0.1.0"} 1
+edge_dns_answers_total{result="learned"} 1
+edge_dns_answers_total{result="malformed"} 4
+edge_dns_answers_total{result="nothing"} 2
+edge_dns_answers_total{result="tcp"} 5
+edge_dns_answers_total{result="too_long"} 3
 edge_generation 7
 edge_interface_bytes_total{interface="lan0",role="inside",verdict="drop"} 2000
 edge_interface_bytes_total{interface="lan0",role="inside",verdict="pass"} 1000
@@ -58,7 +63,9 @@ edge_source_info{file="/usr/share/tor/geoip",sha256="00ff",source="countries"} 1
 edge_source_modified_timestamp_seconds{file="/usr/share/tor/geoip",source="countries"} 3
 edge_source_shrunk{file="/usr/share/tor/geoip",source="countries"} 0
 edge_source_stale_timestamp_seconds{file="/usr/share/tor/geoip",source="countries"} 5
+edge_table_capacity{table="learned"} 65536
 edge_table_capacity{table="rules"} 1024
+edge_table_entries{table="learned"} 3
 edge_table_entries{table="rules"} 2
 edge_uninspectable_bytes_total{reason="truncated",verdict="drop"} 500
 edge_uninspectable_packets_total{reason="truncated",verdict="drop"} 5

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use jiff::civil::date;
 
-use super::super::{Resolution, resolve, resolve_all};
+use super::super::{Resolution, resolve};
 use crate::config::{AlwaysAllow, SourceFiles};
 use crate::policy::load::{Loaded, load};
 use crate::policy::model::Learned;
@@ -18,14 +18,14 @@ fn write(folder: &Path, spec: &str) -> Loaded {
     load(&[folder.to_owned()], date(2026, 1, 15))
 }
 
-/// Below the refusal, with these files beside the policy.
+/// With these files beside the policy.
 fn resolved(spec: &str, files: &[(&str, &str)]) -> (Result<Resolution, Problems>, Sources) {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
         fs::write(folder.path().join(name), text).expect("a file");
     }
     let mut sources = Sources::new(SourceFiles::default());
-    let resolution = resolve_all(write(folder.path(), spec), &AlwaysAllow::default(), &[], &mut sources);
+    let resolution = resolve(write(folder.path(), spec), &AlwaysAllow::default(), &[], &mut sources);
     (resolution, sources)
 }
 
@@ -101,12 +101,26 @@ fn rules_hide_and_contradict_each_other_by_names_too() {
     }
 }
 
+/// What an address is worth that was learned for a name decides whether the rule on the name takes its packets, too.
 #[test]
-fn names_are_refused_while_nothing_enforces_them() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let spec = "  destinations: {x: {domains: [x.example]}}\n  rules: [{id: r, from: all, to: x, action: drop}]\n";
-    let loaded = write(folder.path(), spec);
-    let problems = resolve(loaded, &AlwaysAllow::default(), &[], &mut Sources::new(SourceFiles::default())).expect_err("refused");
-    let [problem] = problems.iter().collect::<Vec<_>>()[..] else { panic!("{problems}") };
-    assert_eq!((problem.place.line, problem.place.key.as_str()), (5, "spec.destinations.x.domains[0]"));
+fn a_rule_hides_another_on_the_same_names_if_it_decides_by_learned_addresses_or_the_other_does_not_match_by_them() {
+    for (first, second, hidden) in [
+        ("enforce", "enforce", true),
+        ("enforce", "monitor", true),
+        ("enforce", "off", true),
+        ("monitor", "enforce", false),
+        ("monitor", "monitor", false),
+        ("monitor", "off", true),
+        ("off", "enforce", false),
+        ("off", "monitor", false),
+        ("off", "off", true),
+    ] {
+        let spec = format!(
+            "  destinations:\n    a: {{domains: [x.example], learned: {first}}}\n    b: {{domains: [y.x.example], learned: {second}}}\n  \
+             rules: [{{id: first, from: all, to: a, action: drop}}, {{id: second, from: all, to: b, action: drop}}]\n"
+        );
+        let (resolution, _) = resolved(&spec, &[]);
+        let warned = !resolution.expect("it holds").warnings.is_empty();
+        assert_eq!(warned, hidden, "{first}, then {second}");
+    }
 }
