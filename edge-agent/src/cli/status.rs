@@ -101,12 +101,16 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
     if !warnings.is_empty() {
         writeln!(out, "\nwarnings about the policies, which `edge-agent check` shows: {}", warnings.len())?;
     }
-    let rows = interfaces.iter().map(|InterfaceReport { name, role, mode, verdicts }| {
+    let rows = interfaces.iter().map(|InterfaceReport { name, role, mode, lacks_answers, verdicts }| {
         let count = |verdict: &str| verdicts.get(verdict).map_or_else(String::new, packets);
         [
             name.clone(),
             role.clone(),
-            mode.clone().unwrap_or_else(|| "not attached".to_owned()),
+            match mode {
+                Some(mode) if *lacks_answers => format!("{mode}, DNS answers not read"),
+                Some(mode) => mode.clone(),
+                None => "not attached".to_owned(),
+            },
             count("pass"),
             count("drop"),
             count("reject"),
@@ -178,6 +182,7 @@ mod tests {
                 name: "lan".to_owned(),
                 role: "inside".to_owned(),
                 mode: Some("native".to_owned()),
+                lacks_answers: false,
                 verdicts: [("drop".to_owned(), Count { packets: 12, bytes: 720 })].into(),
             }],
             policies: vec!["iaf-2014".to_owned()],

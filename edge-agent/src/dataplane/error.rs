@@ -51,6 +51,12 @@ pub enum Error {
     #[error("cannot attach to {interface} in {} mode: {reason}", mode.name())]
     Attach { interface: String, mode: XdpMode, reason: String },
 
+    #[error(
+        "the program that reads DNS answers cannot be put on, or taken off, {interface}: {reason}; \
+         `tc filter show dev INTERFACE egress` shows what other tools have there"
+    )]
+    Answers { interface: String, reason: String },
+
     #[error("cannot replace the program on {interface}: {reason}; the generation in force stays")]
     Replace { interface: String, reason: String },
 

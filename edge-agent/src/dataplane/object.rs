@@ -3,7 +3,7 @@
 use std::io;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
-use aya::programs::Xdp;
+use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Pool, Reason, RuleEntry, row_size};
 
@@ -54,6 +54,9 @@ pub const RULES: &str = "RULES";
 pub const RULE_KEYS: &str = "RULE_KEYS";
 pub const INTERFACE_KEYS: &str = "INTERFACE_KEYS";
 
+/// The program that reads DNS answers.
+pub const ANSWERS: &str = "edge_answers";
+
 /// What the program is specialised by, beside the policy set; the verifier removes the code that a constant makes unreachable.
 #[derive(Debug)]
 pub struct Constants<'a> {
@@ -84,6 +87,7 @@ pub enum Sharing<'a> {
 pub struct Object {
     ebpf: Ebpf,
     kernel: Kernel,
+    reads_answers: bool,
 }
 
 impl Object {
@@ -152,16 +156,30 @@ impl Object {
             }
         }
         let ebpf = loader.load(&elf).map_err(|error| Error::Load(Box::new(error)))?;
-        Ok(Self { ebpf, kernel })
+        Ok(Self { ebpf, kernel, reads_answers: kernel.names() && wants_answers(compiled) })
     }
 
-    /// Has the kernel verify and translate both programs; their tables must be filled before a packet reaches them.
+    /// Has the kernel verify and translate the programs; their tables must be filled before a packet reaches them.
     pub fn load_programs(&mut self) -> Result<(), Error> {
         for role in Role::ALL {
             let name = program_name(role, self.kernel);
             self.program(role)?.load().map_err(|error| Error::Program { name, source: Box::new(error) })?;
         }
+        if self.reads_answers {
+            self.answers()?.load().map_err(|error| Error::Program { name: ANSWERS, source: Box::new(error) })?;
+        }
         Ok(())
+    }
+
+    /// Whether this generation learns addresses from DNS answers, and so has a program on the egress of inside interfaces.
+    pub const fn reads_answers(&self) -> bool {
+        self.reads_answers
+    }
+
+    /// The program that reads DNS answers; only loaded where [`Self::reads_answers`].
+    pub fn answers(&mut self) -> Result<&mut SchedClassifier, Error> {
+        let program = self.ebpf.program_mut(ANSWERS).ok_or(Error::Missing { what: "program", name: ANSWERS })?;
+        program.try_into().map_err(|error| Error::Program { name: ANSWERS, source: Box::new(error) })
     }
 
     /// The program of the interfaces with this role.
@@ -202,6 +220,11 @@ impl Object {
     }
 }
 
+/// Whether the policies are about addresses that DNS answers give for names.
+const fn wants_answers(_compiled: &Compiled) -> bool {
+    true
+}
+
 fn verdict_bytes(by_reason: &[OnUninspectable; Reason::ALL.len()]) -> [u8; REASONS] {
     // A place without a reason is never looked at; `Drop` is what the program makes of an unknown byte, too.
     let mut bytes = [OnUninspectable::Drop as u8; REASONS];
@@ -224,7 +247,7 @@ fn sized<T: Copy + Default, const N: usize>(values: &[T]) -> Result<Box<[T; N]>,
 }
 
 const fn program_name(role: Role, kernel: Kernel) -> &'static str {
-    let Kernel { scattered_frames } = kernel;
+    let Kernel { scattered_frames, links_on_egress: _ } = kernel;
     match (role, scattered_frames) {
         (Role::Inside, true) => "edge_inside",
         (Role::Inside, false) => "edge_in_linear",
