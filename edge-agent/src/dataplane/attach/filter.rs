@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::{TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption};
 
@@ -82,10 +82,11 @@ pub fn ensure_qdisc(interface: u32) -> Result<bool, Refused> {
         Err(refused) if refused.code == libc::EEXIST => match kind(interface)? {
             Some(kind) if kind == CLSACT.as_bytes() => Ok(false),
             // `ingress` takes what is meant for egress as well, and asks it about the other way's packets.
-            _ => Err(Refused {
-                code: refused.code,
-                why: "it has the qdisc `ingress`, which has no egress; make that `clsact`, which can do all the same".to_owned(),
-            }),
+            Some(_) => {
+                let why = "it has the qdisc `ingress`, which has no egress; make that `clsact`, which can do all the same";
+                Err(Refused { code: refused.code, why: why.to_owned() })
+            }
+            None => Err(refused),
         },
         Err(refused) => Err(refused),
     }
@@ -109,7 +110,8 @@ fn kind(interface: u32) -> Result<Option<Vec<u8>>, Refused> {
     let header = TcHeader { index: interface.cast_signed(), parent: TcHandle::CLSACT, ..TcHeader::default() };
     let mut kind = None;
     let get = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::from_parts(header, vec![]));
-    let asked = request(get, 0, |message| {
+    // Without "echo" the kernel answers nobody but who listens to its notices (`qdisc_get_notify` in `net/sched/sch_api.c`).
+    let asked = request(get, NLM_F_ECHO, |message| {
         kind = message.get(HEADER..).and_then(|attributes| attribute(attributes, TCA_KIND)).map(|kind| text(kind).to_vec());
     });
     match asked {
