@@ -235,4 +235,10 @@ mod tests {
         assert!(text.contains("\niaf-2014  r     drop (removed)  12       720\n"), "{text}");
         assert!(!text.contains("uninspectable"));
     }
+
+    #[test]
+    fn an_interface_tells_what_it_lacks() {
+        assert!(text(|report| report.interfaces[0].lacks_answers = true).contains("native, DNS answers not read"));
+        assert!(text(|report| report.interfaces[0].mode = None).contains("not attached"));
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
-use aya::programs::{SchedClassifier, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Pool, Reason, RuleEntry, row_size};
 
@@ -163,10 +163,12 @@ impl Object {
     pub fn load_programs(&mut self) -> Result<(), Error> {
         for role in Role::ALL {
             let name = program_name(role, self.kernel);
-            self.program(role)?.load().map_err(|error| Error::Program { name, source: Box::new(error) })?;
+            let program = self.program(role)?;
+            load(name, || program.load())?;
         }
         if self.reads_answers {
-            self.answers()?.load().map_err(|error| Error::Program { name: ANSWERS, source: Box::new(error) })?;
+            let program = self.answers()?;
+            load(ANSWERS, || program.load())?;
         }
         Ok(())
     }
@@ -218,6 +220,20 @@ impl Object {
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+/// The verifier gives up where a signal comes in, which says nothing about the program: libbpf, too, has it try again.
+fn load(name: &'static str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), Error> {
+    const ATTEMPTS: usize = 5;
+    let interrupted = |result: &Result<(), ProgramError>| matches!(result, Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock);
+    let mut result = load();
+    for _ in 1..ATTEMPTS {
+        if !interrupted(&result) {
+            break;
+        }
+        result = load();
+    }
+    result.map_err(|error| Error::Program { name, source: Box::new(error) })
 }
 
 /// Whether the policies are about addresses that DNS answers give for names.

@@ -47,7 +47,9 @@ impl Way {
     fn programs(self, interface: &str) -> Vec<(String, u32)> {
         match self {
             Self::Links => {
-                let (_, programs) = SchedClassifier::query_tcx(interface, TcAttachType::Egress).expect("the kernel tells");
+                let query = || SchedClassifier::query_tcx(interface, TcAttachType::Egress);
+                // One that is replaced while it is looked at may have gone.
+                let (_, programs) = (0..9).find_map(|_| query().ok()).expect("the kernel tells");
                 programs.iter().map(|program| (program.name_as_str().unwrap_or_default().to_owned(), program.id())).collect()
             }
             Self::Filters => {
@@ -143,7 +145,6 @@ fn swaps_replace_it_in_place() {
         let watch = std::thread::spawn(move || {
             let mut seen = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
-                // Without another process, whose end is a signal: it would interrupt the verifier, which then gives up.
                 seen.push(match way {
                     Way::Links => way.program(LAN),
                     Way::Filters => filter::program(index).expect("the kernel tells"),
