@@ -4,6 +4,7 @@
 #![feature(asm_experimental_arch)]
 
 mod program {
+    pub mod answers;
     pub mod buckets;
     pub mod clock;
     pub mod constants;

@@ -19,6 +19,7 @@ pub fn settings(config: &AgentConfig) -> Settings {
         pins: config.pins.clone(),
         interfaces: inside.iter().map(wanted(Role::Inside)).chain(outside.iter().map(wanted(Role::Outside))).collect(),
         conduct: config.conduct,
+        tables: config.tables,
         report_limit: REPORT_LIMIT,
     }
 }

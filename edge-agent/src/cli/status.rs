@@ -102,12 +102,16 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
     if !warnings.is_empty() {
         writeln!(out, "\nwarnings about the policies, which `edge-agent check` shows: {}", warnings.len())?;
     }
-    let rows = interfaces.iter().map(|InterfaceReport { name, role, mode, verdicts }| {
+    let rows = interfaces.iter().map(|InterfaceReport { name, role, mode, lacks_answers, verdicts }| {
         let count = |verdict: &str| verdicts.get(verdict).map_or_else(String::new, packets);
         [
             name.clone(),
             role.clone(),
-            mode.clone().unwrap_or_else(|| "not attached".to_owned()),
+            match mode {
+                Some(mode) if *lacks_answers => format!("{mode}, DNS answers not read"),
+                Some(mode) => mode.clone(),
+                None => "not attached".to_owned(),
+            },
             count("pass"),
             count("drop"),
             count("reject"),
@@ -180,6 +184,7 @@ mod tests {
                 name: "lan".to_owned(),
                 role: "inside".to_owned(),
                 mode: Some("native".to_owned()),
+                lacks_answers: false,
                 verdicts: [("drop".to_owned(), Count { packets: 12, bytes: 720 })].into(),
             }],
             policies: vec!["iaf-2014".to_owned()],
@@ -233,5 +238,11 @@ mod tests {
         assert!(text.contains("\niaf-2014  r     drop (removed)  12       720\n"), "{text}");
         assert!(text.contains("\nDNS answers  packets\nlearned      5\n"), "{text}");
         assert!(!text.contains("uninspectable"));
+    }
+
+    #[test]
+    fn an_interface_tells_what_it_lacks() {
+        assert!(text(|report| report.interfaces[0].lacks_answers = true).contains("native, DNS answers not read"));
+        assert!(text(|report| report.interfaces[0].mode = None).contains("not attached"));
     }
 }

@@ -1,12 +1,17 @@
 //! Hangs a generation's programs on the interfaces, so that no packet passes unfiltered on the way from one generation to the next.
 
+pub mod answers;
 pub mod detach;
+pub mod filter;
 pub mod link;
+mod netlink;
 pub mod plan;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use aya::programs::links::FdLink;
+use aya::programs::ProgramError;
+use aya::programs::links::{FdLink, LinkError};
 use aya::programs::xdp::{Xdp, XdpLink};
 
 use super::error::Error;
@@ -46,11 +51,41 @@ fn program_name(id: u32) -> Option<String> {
     program.name_as_str().map(str::to_owned)
 }
 
-/// Carries `plan` out with the programs of `new`. New interfaces first, since only they are likely to fail.
+/// Carries both plans out with the programs of `new`. Answers first: addresses that they teach hold for both generations.
 ///
 /// # Errors
 /// If an interface cannot be attached to, or a link not be updated; then every link holds the program of `old` again, if there is one.
-pub fn apply(plan: &Plan, wanted: &[WantedInterface], pins: &Pins, new: &mut Object, old: Option<&mut Object>) -> Result<(), Error> {
+pub fn apply(
+    (plan, answers): (&Plan, &answers::Plan),
+    wanted: &[WantedInterface],
+    pins: &Pins,
+    new: &mut Object,
+    mut old: Option<&mut Object>,
+) -> Result<(), Error> {
+    let hung = answers::hang(answers, pins, new, old.as_deref_mut())?;
+    let attached = match hang(plan, wanted, pins, new, old.as_deref_mut()) {
+        Ok(attached) => attached,
+        Err(error) => {
+            hung.undo(old);
+            return Err(error);
+        }
+    };
+    for settled in [settle(plan, &|name| pins.link(name), attached), hung.settle()] {
+        if let Err(error) = settled {
+            tracing::error!(%error, "the new generation is in force, but not every pin is where it belongs");
+        }
+    }
+    Ok(())
+}
+
+/// New interfaces first, since only they are likely to fail. Returns their links.
+fn hang<'a>(
+    plan: &'a Plan,
+    wanted: &[WantedInterface],
+    pins: &Pins,
+    new: &mut Object,
+    old: Option<&mut Object>,
+) -> Result<Vec<(FdLink, &'a Target)>, Error> {
     let mut attached = Vec::with_capacity(plan.attach.len());
     for target in &plan.attach {
         // Dropped on the way out of an error, an unpinned link detaches.
@@ -68,20 +103,17 @@ pub fn apply(plan: &Plan, wanted: &[WantedInterface], pins: &Pins, new: &mut Obj
             }
         }
     }
-    if let Err(error) = settle(plan, pins, attached) {
-        tracing::error!(%error, "the new generation is in force, but not every pin is where it belongs");
-    }
-    Ok(())
+    Ok(attached)
 }
 
 /// Puts the pins in order, once every link holds its program. An interface whose link cannot be pinned is let go, which is seen.
-fn settle(plan: &Plan, pins: &Pins, attached: Vec<(FdLink, &Target)>) -> Result<(), Error> {
+fn settle(plan: &Plan, pin: &dyn Fn(&LinkName) -> PathBuf, attached: Vec<(FdLink, &Target)>) -> Result<(), Error> {
     for name in &plan.remove {
-        remove(pins, name)?;
+        remove(&pin(name), name)?;
     }
-    rename(plan, pins)?;
+    rename(plan, pin)?;
     for (link, target) in attached {
-        let path = pins.link(&target.name);
+        let path = pin(&target.name);
         link.pin(&path).map_err(|error| Error::io("pin", path)(std::io::Error::other(error)))?;
     }
     Ok(())
@@ -173,14 +205,17 @@ enum Replaced {
 
 /// `BPF_LINK_UPDATE`: each packet sees the old program or the new one.
 fn replace(object: &mut Object, pins: &Pins, name: &LinkName, target: &Target) -> Result<Replaced, Error> {
-    let failed = |reason: String| Error::Replace { interface: target.name.interface.clone(), reason };
-    let link = XdpLink::try_from(link::open(&pins.link(name))?).map_err(|error| failed(error.to_string()))?;
-    match object.program(target.name.role)?.attach_to_link(link) {
+    let failed = |error: LinkError| Error::Replace { interface: target.name.interface.clone(), reason: error.to_string() };
+    let link = XdpLink::try_from(link::open(&pins.link(name))?).map_err(failed)?;
+    outcome(object.program(target.name.role)?.attach_to_link(link), target)
+}
+
+/// Of an update of the link on `target`.
+fn outcome<T>(updated: Result<T, ProgramError>, target: &Target) -> Result<Replaced, Error> {
+    match updated {
         Ok(_) => Ok(Replaced::Yes),
-        Err(aya::programs::ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOLINK) => {
-            Ok(Replaced::InterfaceGone)
-        }
-        Err(error) => Err(failed(reasons(&error))),
+        Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOLINK) => Ok(Replaced::InterfaceGone),
+        Err(error) => Err(Error::Replace { interface: target.name.interface.clone(), reason: reasons(&error) }),
     }
 }
 
@@ -195,26 +230,25 @@ fn restore(replaced: &[(&LinkName, &Target)], pins: &Pins, old: Option<&mut Obje
     }
 }
 
-fn remove(pins: &Pins, name: &LinkName) -> Result<(), Error> {
-    let path = pins.link(name);
+fn remove(path: &Path, name: &LinkName) -> Result<(), Error> {
     tracing::info!(
         interface = name.interface,
         role = name.role.name(),
         "removing the link: the interface has gone or is not configured any more"
     );
-    detach::detach(&path).map_err(Error::io("detach the link", &path))?;
-    fs::remove_file(&path).map_err(Error::io("remove", path))
+    detach::detach(path).map_err(Error::io("detach the link", path))?;
+    fs::remove_file(path).map_err(Error::io("remove", path))
 }
 
 /// Two interfaces may have swapped names, and a pin that another is renamed to would be lost: so all step aside first.
-fn rename(plan: &Plan, pins: &Pins) -> Result<(), Error> {
+fn rename(plan: &Plan, pin: &dyn Fn(&LinkName) -> PathBuf) -> Result<(), Error> {
     let moving: Vec<_> = plan.replace.iter().filter(|(name, target)| *name != target.name).collect();
     // Longer than an interface's name can be (`IFNAMSIZ`), but a link's name: what a crash leaves is found by its interface's index.
     let aside = |target: &Target| LinkName { role: target.name.role, interface: format!("moving-to-index-{}", target.index) };
     let steps = moving.iter().map(|(name, target)| (name.clone(), aside(target)));
     let steps = steps.chain(moving.iter().map(|(_, target)| (aside(target), target.name.clone())));
     for (from, to) in steps {
-        fs::rename(pins.link(&from), pins.link(&to)).map_err(Error::io("rename", pins.link(&from)))?;
+        fs::rename(pin(&from), pin(&to)).map_err(Error::io("rename", pin(&from)))?;
     }
     Ok(())
 }

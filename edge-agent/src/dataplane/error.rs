@@ -4,11 +4,18 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::dataplane::snapshot::XdpMode;
+use crate::policy::compile::name_table::NameTableError;
 
 /// An operation on the kernel's side failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    #[error("the kernel gives no random numbers for its tables: {0}")]
+    Random(io::Error),
+
+    #[error(transparent)]
+    Names(NameTableError),
+
     #[error("cannot {operation} {}: {source}", path.display())]
     Io { operation: &'static str, path: PathBuf, source: io::Error },
 
@@ -50,6 +57,12 @@ pub enum Error {
 
     #[error("cannot attach to {interface} in {} mode: {reason}", mode.name())]
     Attach { interface: String, mode: XdpMode, reason: String },
+
+    #[error(
+        "the program that reads DNS answers cannot be put on, or taken off, {interface}: {reason}; \
+         `tc filter show dev INTERFACE egress` shows what other tools have there"
+    )]
+    Answers { interface: String, reason: String },
 
     #[error("cannot replace the program on {interface}: {reason}; the generation in force stays")]
     Replace { interface: String, reason: String },

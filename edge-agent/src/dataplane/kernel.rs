@@ -1,6 +1,6 @@
 //! What the running kernel can do. It is asked, since its version does not tell: distributions carry features back.
 
-use aya::programs::ProgramType;
+use aya::programs::{ProgramError, ProgramType, SchedClassifier, TcAttachType};
 use aya::sys::{BpfHelper, is_helper_supported};
 
 use super::error::Error;
@@ -11,6 +11,8 @@ use crate::policy::compile::{Compiled, CompiledRule};
 pub struct Kernel {
     /// A frame may lie in several buffers (Linux 5.18). Elsewhere drivers refuse native XDP where a frame might need a second one.
     pub scattered_frames: bool,
+    /// Programs are linked to an interface's egress as they are to XDP (Linux 6.6). Elsewhere they are filters of a qdisc.
+    pub links_on_egress: bool,
 }
 
 impl Kernel {
@@ -19,7 +21,8 @@ impl Kernel {
     pub fn probe() -> Result<Self, Error> {
         // The helper came with the flag of programs for such frames.
         let scattered_frames = is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len);
-        Ok(Self { scattered_frames: scattered_frames.map_err(|error| Error::Probe(Box::new(error)))? })
+        let scattered_frames = scattered_frames.map_err(|error| Error::Probe(Box::new(error)))?;
+        Ok(Self { scattered_frames, links_on_egress: links_on_egress() })
     }
 
     /// Whether devices' packets can be counted against rates: the programs for frames in one buffer are without, as kernels before 5.12
@@ -28,7 +31,7 @@ impl Kernel {
         self.scattered_frames
     }
 
-    /// Whether packets can be looked into: the programs for frames in one buffer are without.
+    /// Whether names are looked for in packets, and learned from DNS answers.
     pub const fn names(self) -> bool {
         self.scattered_frames
     }
@@ -52,11 +55,21 @@ impl Kernel {
 
     /// What the admin should know that this kernel cannot do, and what follows from it.
     pub fn lacks(self) -> Option<&'static str> {
-        let Self { scattered_frames } = self;
+        let Self { scattered_frames, links_on_egress: _ } = self;
         (!scattered_frames).then_some(
             "this kernel is older than Linux 5.18: rules with rate_limit, names or signatures are refused; and as it has no frames of several buffers, drivers \
              refuse native XDP where the MTU is above about 3,500 bytes",
         )
+    }
+}
+
+/// Asks which programs are linked to the egress of the loopback device, which every network namespace has.
+fn links_on_egress() -> bool {
+    match SchedClassifier::query_tcx("lo", TcAttachType::Egress) {
+        Ok(_) => true,
+        // The list was told; looking at other tools' programs takes a privilege that the agent does without.
+        Err(ProgramError::SyscallError(error)) => error.call != "bpf_prog_query",
+        Err(_) => false,
     }
 }
 
@@ -81,7 +94,8 @@ mod tests {
             rules: vec![],
         };
         let mut compiled = compile(&nothing, Timestamp::UNIX_EPOCH).unwrap();
-        let (old, new) = (Kernel { scattered_frames: false }, Kernel { scattered_frames: true });
+        let new = Kernel { scattered_frames: true, links_on_egress: true };
+        let old = Kernel { scattered_frames: false, ..new };
         assert!(old.refuse(&compiled).is_ok() && old.lacks().is_some() && new.lacks().is_none());
         let rule = CompiledRule {
             policy: PolicyId(0),

@@ -11,6 +11,7 @@ pub mod error;
 pub mod interface_hash;
 pub mod interfaces;
 pub mod kernel;
+pub mod names;
 pub mod nodes;
 pub mod object;
 pub mod pins;
@@ -27,8 +28,9 @@ use std::path::PathBuf;
 use aya::maps::{Array, Map, MapData, RingBuf};
 use edge_ebpf::abi::{Clock, MAX_INTERFACES, ReportBudget};
 
-use crate::config::Conduct;
+use crate::config::{Conduct, TableSizes};
 use crate::policy::compile::Compiled;
+use attach::answers::{self, Way};
 use attach::plan::Plan;
 use counters::Counters;
 use error::Error;
@@ -38,8 +40,8 @@ use kernel::Kernel;
 use object::{CLOCK, Constants, EVENTS, Object, REPORT_BUDGET, Sharing};
 use pins::{LinkName, Lock, Pins};
 use pod::Value;
-use readout::{View, attached_mode};
-use snapshot::{Role, Snapshot, XdpMode};
+use readout::{Hanging, View};
+use snapshot::{Role, Snapshot};
 use tables::Sizes;
 
 /// What the configuration wants of the kernel.
@@ -49,6 +51,8 @@ pub struct Settings {
     pub pins: PathBuf,
     pub interfaces: Vec<WantedInterface>,
     pub conduct: Conduct,
+    /// Of what is remembered of flows and answers.
+    pub tables: TableSizes,
     /// Reports that a CPU may make in a second.
     pub report_limit: u32,
 }
@@ -78,7 +82,10 @@ pub struct Dataplane {
     /// Counter slots of the rules in force.
     active: HashSet<u32>,
     sizes: Sizes,
-    interfaces: Vec<(LinkName, Option<XdpMode>)>,
+    interfaces: Vec<Hanging>,
+    kernel: Kernel,
+    /// Whether the generation in force reads DNS answers.
+    reads_answers: bool,
     /// The generation in force, if this process loaded it.
     object: Option<Object>,
     epoch: u32,
@@ -90,7 +97,7 @@ pub struct Swapped {
     pub generation: u32,
     /// Configured interfaces that do not exist; a later swap attaches to them.
     pub missing: Vec<String>,
-    /// Interfaces that got their first program.
+    /// Interfaces that got a program where there was none of ours.
     pub attached: Vec<String>,
 }
 
@@ -100,8 +107,16 @@ impl Dataplane {
     /// # Errors
     /// If they cannot be made or locked, or are another version's.
     pub fn open(settings: Settings) -> Result<Self, Error> {
+        Self::open_on(Kernel::probe()?, settings)
+    }
+
+    /// The same, with as much as `kernel` tells of what there is to hang programs by.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(kernel: Kernel, settings: Settings) -> Result<Self, Error> {
         check(&settings)?;
-        if let Some(lack) = Kernel::probe()?.lacks() {
+        if let Some(lack) = kernel.lacks() {
             tracing::warn!("{lack}");
         }
         let pins = Pins::at(&settings.pins);
@@ -109,8 +124,10 @@ impl Dataplane {
         let generation = pins.stamp()?.map_or(0, |stamp| stamp.generation);
         let counters = Counters::open(&pins)?;
         let active = readout::slots_in_force(&pins)?;
-        let interfaces = settings.interfaces.iter().map(|wanted| (link_name(wanted), None)).collect();
-        Ok(Self { settings, pins, _lock: lock, counters, generation, active, sizes: Sizes::default(), interfaces, object: None, epoch: 0 })
+        let interfaces = settings.interfaces.iter().map(|wanted| Hanging::nowhere(link_name(wanted))).collect();
+        let reads_answers = answers::noted(&pins)?;
+        let (sizes, object, epoch) = (Sizes::default(), None, 0);
+        Ok(Self { settings, pins, _lock: lock, counters, generation, active, sizes, interfaces, kernel, reads_answers, object, epoch })
     }
 
     pub fn settings(&self) -> &Settings {
@@ -148,13 +165,15 @@ impl Dataplane {
         let hash = InterfaceHash::new(&by_index).ok_or_else(twice)?;
 
         let rules = tables::rule_entries(compiled, &rule_slots.slots);
-        let constants = Constants { generation, conduct: settings.conduct, clock_source: 0, interfaces: &hash, rules: &rules };
+        let constants = Constants { generation, conduct: settings.conduct, clock_source: 0, interfaces: &hash, rules: &rules, tables: settings.tables };
         let mut object = Object::create(&constants, compiled, Sharing::Pinned(&self.pins))?;
         self.counters.commit(&rule_slots, &interface_slots)?;
         tables::fill(&mut object, compiled, &rules)?;
         object.load_programs()?;
         object.array(CLOCK)?.set(0, Value(clock::now()), 0).map_err(Error::map("write", CLOCK))?;
-        attach::apply(&plan, &settings.interfaces, &self.pins, &mut object, self.object.as_mut())?;
+        let way = object.reads_answers().then_some(if self.kernel.links_on_egress { Way::Links } else { Way::Filters });
+        let answers = answers::Plan::new(way, &settings.interfaces, interfaces, &self.pins)?;
+        attach::apply((&plan, &answers), &settings.interfaces, &self.pins, &mut object, self.object.as_mut())?;
 
         self.generation = generation;
         self.settings.clone_from(settings);
@@ -164,14 +183,19 @@ impl Dataplane {
         if let Err(error) = notes {
             tracing::error!(%error, generation, "in force, but not noted beside the pins");
         }
+        self.reads_answers = object.reads_answers();
         self.object = Some(object);
         let Plan { attach, replace: _, remove: _, missing } = plan;
-        Ok(Swapped { generation, missing, attached: attach.into_iter().map(|target| target.name.interface).collect() })
+        let mut attached: Vec<String> = attach.into_iter().map(|target| target.name.interface).collect();
+        let others: Vec<_> = answers.attach().filter(|name| attached.iter().all(|attached| attached != name)).map(str::to_owned).collect();
+        attached.extend(others);
+        Ok(Swapped { generation, missing, attached })
     }
 
-    /// Notes how the programs hang on `interfaces` now. Whether a swap is due: a configured interface exists and carries none of ours.
+    /// Notes how the programs hang on `interfaces` now. Whether a swap is due: a configured interface exists and lacks one of ours.
     pub fn observe(&mut self, interfaces: &[Interface]) -> Result<bool, Error> {
         let links = self.links()?;
+        let answers = if self.reads_answers { Some(answers::hung(&self.pins)?) } else { None };
         let mut due = false;
         self.interfaces = self
             .settings
@@ -179,17 +203,17 @@ impl Dataplane {
             .iter()
             .map(|wanted| {
                 let interface = interfaces.iter().find(|interface| interface.name == wanted.name);
-                let mode = interface.and_then(|interface| attached_mode(interface, &links));
-                due |= interface.is_some() && mode.is_none();
-                (link_name(wanted), mode)
+                let hanging = Hanging::of(link_name(wanted), interface, &links, answers.as_ref());
+                due |= interface.is_some() && !hanging.complete();
+                hanging
             })
             .collect();
         Ok(due)
     }
 
-    /// Whether every configured interface carries the program, as of the last [`Self::observe`].
+    /// Whether every configured interface carries its programs, as of the last [`Self::observe`].
     pub fn complete(&self) -> bool {
-        self.interfaces.iter().all(|(_, mode)| mode.is_some())
+        self.interfaces.iter().all(Hanging::complete)
     }
 
     /// Whether any interface is filtered, by whichever agent.
@@ -204,7 +228,20 @@ impl Dataplane {
     /// # Errors
     /// If the kernel's maps cannot be read; also before the first generation, when there are none.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        let Self { settings: _, pins, _lock: _, counters, generation, active, sizes, interfaces, object: _, epoch: _ } = self;
+        let Self {
+            pins,
+            counters,
+            generation,
+            active,
+            sizes,
+            interfaces,
+            settings: _,
+            _lock: _,
+            kernel: _,
+            reads_answers: _,
+            object: _,
+            epoch: _,
+        } = self;
         View { pins, counters, generation: *generation, interfaces, active, sizes }.snapshot()
     }
 
@@ -244,7 +281,7 @@ impl Dataplane {
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {
-    let Settings { pins: _, interfaces, conduct: _, report_limit: _ } = settings;
+    let Settings { pins: _, interfaces, conduct: _, tables: _, report_limit: _ } = settings;
     let mut names = HashSet::new();
     if let Some(twice) = interfaces.iter().find(|interface| !names.insert(&interface.name)) {
         return Err(Error::Twice { what: "the interface", name: twice.name.clone() });

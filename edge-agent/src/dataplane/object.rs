@@ -3,25 +3,30 @@
 use std::io;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
-use aya::programs::Xdp;
+use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Pool, Reason, RuleEntry, row_size};
 
 use super::error::Error;
 use super::interface_hash::InterfaceHash;
 use super::kernel::Kernel;
+use super::names::Looking;
 use super::nodes::{self, Layout};
 use super::pins::Pins;
 use super::pod::{Plain, Value};
 use super::snapshot::Role;
 use super::tables::Sizes;
-use crate::config::Conduct;
+use crate::config::{Conduct, TableSizes, TimeToLive};
 use crate::policy::compile::Compiled;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_EBPF_OBJECT"));
 
 /// Maps that all generations share: those that the programs write to, and the agent's notes beside them.
-pub const SHARED_MAPS: [&str; 13] = [
+pub const SHARED_MAPS: [&str; 17] = [
+    FLOWS,
+    LEARNED,
+    LEARNED_NAMES,
+    HELLOS,
     RULE_COUNTERS,
     INTERFACE_COUNTERS,
     UNINSPECTABLE,
@@ -47,7 +52,15 @@ pub const REPORT_STATE: &str = "REPORT_STATE";
 pub const CLOCK: &str = "CLOCK";
 pub const BUCKETS: &str = "BUCKETS";
 pub const STAMP: &str = "STAMP";
+pub const FLOWS: &str = "FLOWS";
+pub const LEARNED: &str = "LEARNED";
+pub const LEARNED_NAMES: &str = "LEARNED_NAMES";
+pub const HELLOS: &str = "HELLOS";
+/// Pinned, and a constant of the program.
+pub const SECRET_NUMBERS: &str = "SECRET_NUMBERS";
 /// Of each generation, as are the ones below.
+pub const NAMES: &str = "NAMES";
+pub const NAME_RULES: &str = "NAME_RULES";
 pub const MAC_NODES: &str = "MAC_NODES";
 pub const V4_NODES: &str = "V4_NODES";
 pub const V6_NODES: &str = "V6_NODES";
@@ -55,6 +68,9 @@ pub const V6_NODES: &str = "V6_NODES";
 pub const RULES: &str = "RULES";
 pub const RULE_KEYS: &str = "RULE_KEYS";
 pub const INTERFACE_KEYS: &str = "INTERFACE_KEYS";
+
+/// The program that reads DNS answers.
+pub const ANSWERS_PROGRAM: &str = "edge_answers";
 
 /// What the program is specialised by, beside the policy set; the verifier removes the code that a constant makes unreachable.
 #[derive(Debug)]
@@ -66,6 +82,8 @@ pub struct Constants<'a> {
     pub interfaces: &'a InterfaceHash,
     /// By number of the rule, see [`super::tables::rule_entries`].
     pub rules: &'a [RuleEntry],
+    /// Of what is remembered.
+    pub tables: TableSizes,
 }
 
 /// Places in the program's table of verdicts on uninspectable packets: a power of two, so that an index needs only a mask.
@@ -86,6 +104,7 @@ pub enum Sharing<'a> {
 pub struct Object {
     ebpf: Ebpf,
     kernel: Kernel,
+    reads_answers: bool,
 }
 
 impl Object {
@@ -94,7 +113,7 @@ impl Object {
     /// # Errors
     /// If the kernel refuses one of them, cannot do what the policies want, or cannot be asked.
     pub fn create(constants: &Constants<'_>, compiled: &Compiled, sharing: Sharing<'_>) -> Result<Self, Error> {
-        let Constants { generation, conduct, clock_source, interfaces: InterfaceHash { factor, slots }, rules } = constants;
+        let Constants { generation, conduct, clock_source, interfaces: InterfaceHash { factor, slots }, rules, tables } = constants;
         let words = u32::try_from(compiled.words.max(1)).unwrap_or(u32::MAX);
         let has_monitored = u32::from(compiled.monitored.iter().any(|word| *word != 0));
         let has_schedules = u32::from(compiled.timeline.is_some());
@@ -106,7 +125,8 @@ impl Object {
         let rules: Box<[RuleEntry; MAX_RULES]> = sized(rules)?;
         let kernel = Kernel::probe()?;
         kernel.refuse(compiled)?;
-        let Conduct { on_uninspectable, dns_reject: _, learned: _ } = conduct;
+        let Conduct { on_uninspectable, dns_reject, learned: TimeToLive { min, max } } = conduct;
+        let dns_reject = *dns_reject as u32;
         let verdicts = verdict_bytes(on_uninspectable);
         let mut loader = EbpfLoader::new();
         loader
@@ -131,7 +151,12 @@ impl Object {
             .override_global("MAC_ROOT", Value::of(compiled.mac.root.as_ref()), true)
             .override_global("V4_ROOT", Value::of(compiled.v4.root.as_ref()), true)
             .override_global("V6_ROOT", Value::of(compiled.v6.root.as_ref()), true)
-            .override_global("SERVICES", compiled.services.as_ref(), true);
+            .override_global("SERVICES", compiled.services.as_ref(), true)
+            .override_global("DNS_REJECT", &dns_reject, true)
+            .override_global("MIN_TTL", min, true)
+            .override_global("MAX_TTL", max, true);
+        let looking = Looking::new(compiled, *tables, sharing)?;
+        looking.specialise(&mut loader, compiled);
         for (map, entries) in Sizes::of(compiled).entries() {
             loader.map_max_entries(map, entries);
         }
@@ -154,16 +179,35 @@ impl Object {
             }
         }
         let ebpf = loader.load(&elf).map_err(|error| Error::Load(Box::new(error)))?;
-        Ok(Self { ebpf, kernel })
+        drop(loader);
+        let mut object = Self { ebpf, kernel, reads_answers: kernel.names() && wants_answers(compiled) };
+        looking.fill(&mut object)?;
+        Ok(object)
     }
 
-    /// Has the kernel verify and translate both programs; their tables must be filled before a packet reaches them.
+    /// Has the kernel verify and translate the programs; their tables must be filled before a packet reaches them.
     pub fn load_programs(&mut self) -> Result<(), Error> {
         for role in Role::ALL {
             let name = program_name(role, self.kernel);
-            self.program(role)?.load().map_err(|error| Error::Program { name, source: Box::new(error) })?;
+            let program = self.program(role)?;
+            load(name, || program.load())?;
+        }
+        if self.reads_answers {
+            let program = self.answers()?;
+            load(ANSWERS_PROGRAM, || program.load())?;
         }
         Ok(())
+    }
+
+    /// Whether this generation learns addresses from DNS answers, and so has a program on the egress of inside interfaces.
+    pub const fn reads_answers(&self) -> bool {
+        self.reads_answers
+    }
+
+    /// The program that reads DNS answers; only loaded where [`Self::reads_answers`].
+    pub fn answers(&mut self) -> Result<&mut SchedClassifier, Error> {
+        let program = self.ebpf.program_mut(ANSWERS_PROGRAM).ok_or(Error::Missing { what: "program", name: ANSWERS_PROGRAM })?;
+        program.try_into().map_err(|error| Error::Program { name: ANSWERS_PROGRAM, source: Box::new(error) })
     }
 
     /// The program of the interfaces with this role.
@@ -204,6 +248,25 @@ impl Object {
     }
 }
 
+/// The verifier gives up where a signal comes in, which says nothing about the program: libbpf, too, has it try again.
+fn load(name: &'static str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), Error> {
+    const ATTEMPTS: usize = 5;
+    let interrupted = |result: &Result<(), ProgramError>| matches!(result, Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock);
+    let mut result = load();
+    for _ in 1..ATTEMPTS {
+        if !interrupted(&result) {
+            break;
+        }
+        result = load();
+    }
+    result.map_err(|error| Error::Program { name, source: Box::new(error) })
+}
+
+/// Whether the policies are about addresses that DNS answers give for names.
+const fn wants_answers(compiled: &Compiled) -> bool {
+    compiled.names.is_some()
+}
+
 fn verdict_bytes(by_reason: &[OnUninspectable; Reason::ALL.len()]) -> [u8; REASONS] {
     // A place without a reason is never looked at; `Drop` is what the program makes of an unknown byte, too.
     let mut bytes = [OnUninspectable::Drop as u8; REASONS];
@@ -226,7 +289,7 @@ fn sized<T: Copy + Default, const N: usize>(values: &[T]) -> Result<Box<[T; N]>,
 }
 
 const fn program_name(role: Role, kernel: Kernel) -> &'static str {
-    let Kernel { scattered_frames } = kernel;
+    let Kernel { scattered_frames, links_on_egress: _ } = kernel;
     match (role, scattered_frames) {
         (Role::Inside, true) => "edge_inside",
         (Role::Inside, false) => "edge_in_linear",

@@ -4,6 +4,8 @@
 //! /sys/fs/bpf/edge/            0700, locked by the agent that serves it
 //!   maps/STAMP, RULE_COUNTERS, EVENTS, …   shared by all generations
 //!   links/inside-eth1, outside-eth0, …     each holds the program on one interface
+//!   links/answers-eth1, …                  the same for the program that reads DNS answers
+//!   filters/7, qdisc-7, …                  empty directories: where that program is a filter, by interface index, and the qdisc is ours
 //! ```
 
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::{Array, Map, MapData};
 use edge_ebpf::abi::{SCHEMA, STAMP_MAGIC, Stamp};
 
+use super::attach::answers::remove_filter;
 use super::attach::detach::detach;
 use super::bpffs;
 use super::error::Error;
@@ -41,11 +44,26 @@ pub struct LinkName {
     pub interface: String,
 }
 
+/// An interface whose egress has the program for DNS answers as a filter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FilterNote {
+    pub index: u32,
+    /// The filter's qdisc was made for it.
+    pub own_qdisc: bool,
+}
+
+/// What the pins of links for DNS answers are named by, in the place of a role.
+const ANSWERS: &str = "answers-";
+
 impl LinkName {
     /// The BPF file system keeps names with a dot for itself (`bpf_lookup` in `kernel/bpf/inode.c`), and VLAN interfaces have one;
     /// no interface has a colon (`dev_valid_name` in `net/core/dev.c`).
     pub fn file_name(&self) -> String {
-        format!("{}-{}", self.role.name(), self.interface.replace('.', ":"))
+        format!("{}-{}", self.role.name(), self.file_interface())
+    }
+
+    fn file_interface(&self) -> String {
+        self.interface.replace('.', ":")
     }
 
     /// The name behind a pin's file name.
@@ -73,6 +91,11 @@ impl Pins {
         self.links_directory().join(name.file_name())
     }
 
+    /// The link of the program that reads the DNS answers towards an inside interface.
+    pub fn answers_link(&self, name: &LinkName) -> PathBuf {
+        self.links_directory().join(format!("{ANSWERS}{}", name.file_interface()))
+    }
+
     fn links_directory(&self) -> PathBuf {
         self.root.join("links")
     }
@@ -83,8 +106,8 @@ impl Pins {
     /// If there is no BPF file system, another process has the lock, or the pins are another version's.
     pub fn open(&self) -> Result<Lock, Error> {
         bpffs::ensure(&self.root)?;
-        for directory in [self.root.clone(), self.root.join("maps"), self.links_directory()] {
-            DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(Error::io("make the directory", &directory))?;
+        for directory in [self.root.clone(), self.root.join("maps"), self.links_directory(), self.filters_directory()] {
+            make(&directory)?;
         }
         let lock = self.lock()?;
         match self.stamp()? {
@@ -170,6 +193,50 @@ impl Pins {
         Ok(links)
     }
 
+    /// The pinned links for DNS answers, all of inside interfaces.
+    pub fn answers_links(&self) -> Result<Vec<LinkName>, Error> {
+        let names = self.file_names("links")?;
+        let interfaces = names.iter().filter_map(|name| name.strip_prefix(ANSWERS));
+        Ok(interfaces.map(|interface| LinkName { role: Role::Inside, interface: interface.replace(':', ".") }).collect())
+    }
+
+    fn filters_directory(&self) -> PathBuf {
+        self.root.join("filters")
+    }
+
+    fn filter(&self, index: u32) -> PathBuf {
+        self.filters_directory().join(index.to_string())
+    }
+
+    fn qdisc(&self, index: u32) -> PathBuf {
+        self.filters_directory().join(format!("qdisc-{index}"))
+    }
+
+    /// The interfaces that have the program for DNS answers as a filter, or had it when they were last looked at.
+    pub fn filters(&self) -> Result<Vec<FilterNote>, Error> {
+        let indices = self.file_names("filters")?.into_iter().filter_map(|name| name.parse().ok());
+        Ok(indices.map(|index| FilterNote { index, own_qdisc: self.owns_qdisc(index) }).collect())
+    }
+
+    pub fn owns_qdisc(&self, index: u32) -> bool {
+        self.qdisc(index).exists()
+    }
+
+    /// To be called before the filter is added.
+    pub fn note_filter(&self, index: u32) -> Result<(), Error> {
+        make(&self.filter(index))
+    }
+
+    pub fn note_qdisc(&self, index: u32) -> Result<(), Error> {
+        make(&self.qdisc(index))
+    }
+
+    /// To be called once the filter is removed.
+    pub fn forget_filter(&self, index: u32) -> Result<(), Error> {
+        unmake(&self.qdisc(index))?;
+        unmake(&self.filter(index))
+    }
+
     /// Names in a subdirectory; none if it does not exist.
     fn file_names(&self, subdirectory: &str) -> Result<Vec<String>, Error> {
         let path = self.root.join(subdirectory);
@@ -185,7 +252,7 @@ impl Pins {
     }
 
     /// Removes every pin, links first, whatever version wrote them: with its link gone an interface passes everything.
-    /// Returns the names of the links there were; `None` if there was nothing.
+    /// Returns the names of the links there were, of which each interface has one; `None` if there was nothing.
     ///
     /// # Errors
     /// [`Error::Locked`] if an agent serves them.
@@ -199,7 +266,7 @@ impl Pins {
 
     /// As [`Self::remove`], by the process that has the lock.
     pub fn remove_locked(&self) -> Result<Vec<String>, Error> {
-        let links = self.file_names("links")?;
+        let mut links = self.file_names("links")?;
         for name in &links {
             let path = self.links_directory().join(name);
             // One that cannot be opened is of no use to anybody, and goes with its pin.
@@ -207,19 +274,34 @@ impl Pins {
                 tracing::warn!(link = name, %error, "the kernel detaches it only once nobody has it open");
             }
         }
+        for note in self.filters()? {
+            remove_filter(self, note)?;
+        }
+        unmake(&self.filters_directory())?;
         for (subdirectory, names) in [("links", links.clone()), ("maps", self.file_names("maps")?)] {
             let directory = self.root.join(subdirectory);
             for name in names {
                 let path = directory.join(name);
                 fs::remove_file(&path).map_err(Error::io("remove", path))?;
             }
-            match fs::remove_dir(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", directory)(error)),
-                _ => {}
-            }
+            unmake(&directory)?;
         }
         fs::remove_dir(&self.root).map_err(Error::io("remove", &self.root))?;
+        links.retain(|name| !name.starts_with(ANSWERS));
         Ok(links)
+    }
+}
+
+/// Makes a directory that only root looks into, if it is not there.
+fn make(directory: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(Error::io("make the directory", directory))
+}
+
+/// Removes an empty directory, if it is there.
+fn unmake(directory: &Path) -> Result<(), Error> {
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", directory)(error)),
+        _ => Ok(()),
     }
 }
 

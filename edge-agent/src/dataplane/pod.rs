@@ -2,6 +2,8 @@
 
 use aya::Pod;
 use edge_ebpf::abi;
+use edge_ebpf::inspect::{flow::FlowEntry, learned::LearnedEntry};
+use edge_ebpf::name::table::NameEntry;
 
 /// A type that may be written to and read from a map as it lies in memory.
 ///
@@ -27,6 +29,11 @@ plain!(
     abi::ReportBudget,
     abi::ReportState,
     abi::Stamp,
+    abi::NameRules,
+    abi::SignatureEntry,
+    NameEntry,
+    FlowEntry,
+    LearnedEntry,
 );
 // SAFETY: an array adds nothing to its elements.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}

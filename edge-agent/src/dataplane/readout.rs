@@ -6,6 +6,7 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, Map, PerCpuArray};
 use edge_ebpf::abi::{AnswerResult, Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, Reason, ReportState, RuleEntry, Verdict};
 
+use super::attach::answers;
 use super::attach::link::{self, LinkFacts};
 use super::counters::{Counters, RuleKey, VERDICTS, total};
 use super::error::Error;
@@ -13,7 +14,7 @@ use super::interfaces::Interface;
 use super::object::{ANSWERS, FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
 use super::pins::{LinkName, Pins};
 use super::pod::{Plain, Value};
-use super::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse, XdpMode};
+use super::snapshot::{InterfaceSnapshot, Role, RuleSnapshot, Snapshot, TableUse, XdpMode};
 use super::tables::Sizes;
 
 /// What a snapshot is read with, beside the counters.
@@ -21,12 +22,40 @@ pub struct View<'a> {
     pub pins: &'a Pins,
     pub counters: &'a Counters,
     pub generation: u32,
-    /// Each interface and how the program hangs on it.
-    pub interfaces: &'a [(LinkName, Option<XdpMode>)],
+    pub interfaces: &'a [Hanging],
     /// Slots of the rules in force.
     pub active: &'a HashSet<u32>,
     /// Of the tables in force, if this process filled them.
     pub sizes: &'a Sizes,
+}
+
+/// How our programs hang on an interface.
+#[derive(Debug)]
+pub struct Hanging {
+    name: LinkName,
+    mode: Option<XdpMode>,
+    lacks_answers: bool,
+}
+
+impl Hanging {
+    /// Before anybody has looked.
+    pub const fn nowhere(name: LinkName) -> Self {
+        Self { name, mode: None, lacks_answers: false }
+    }
+
+    /// `interface`: none if there is none of this name. `answers`: indices of those that have the program for DNS answers, if such a
+    /// program is in force.
+    pub fn of(name: LinkName, interface: Option<&Interface>, links: &[LinkFacts], answers: Option<&HashSet<u32>>) -> Self {
+        let mode = interface.and_then(|interface| attached_mode(interface, links));
+        let has_answers = |answers: &HashSet<u32>| interface.is_some_and(|interface| answers.contains(&interface.index));
+        let lacks_answers = name.role == Role::Inside && answers.is_some_and(|answers| !has_answers(answers));
+        Self { name, mode, lacks_answers }
+    }
+
+    /// Whether it has all that it should.
+    pub const fn complete(&self) -> bool {
+        self.mode.is_some() && !self.lacks_answers
+    }
 }
 
 impl View<'_> {
@@ -46,15 +75,15 @@ impl View<'_> {
 
     fn interfaces(&self) -> Result<Vec<InterfaceSnapshot>, Error> {
         let counters = self.counters.counters(INTERFACE_COUNTERS)?;
-        let read = |(name, mode): &(LinkName, Option<XdpMode>)| {
-            let LinkName { role, interface } = name;
+        let read = |hanging: &Hanging| {
+            let Hanging { name: LinkName { role, interface }, mode, lacks_answers } = hanging;
             let mut verdicts = [Counter::default(); VERDICTS];
             if let Some(slot) = self.counters.interfaces.slot(interface) {
                 for (verdict, counter) in (0..).zip(&mut verdicts) {
                     *counter = total(&counters, slot * VERDICTS as u32 + verdict, INTERFACE_COUNTERS)?;
                 }
             }
-            Ok(InterfaceSnapshot { name: interface.clone(), role: *role, mode: *mode, verdicts })
+            Ok(InterfaceSnapshot { name: interface.clone(), role: *role, mode: *mode, lacks_answers: *lacks_answers, verdicts })
         };
         self.interfaces.iter().map(read).collect()
     }
@@ -130,18 +159,19 @@ pub fn without_agent(root: &Path, interfaces: &[Interface]) -> Result<Snapshot, 
             suppressed_reports: 0,
         });
     }
-    let mode = |name: LinkName| {
+    let answers = if answers::noted(&pins)? { Some(answers::hung(&pins)?) } else { None };
+    let look = |name: LinkName| {
         let link = link::facts(&pins.link(&name))?;
         let interface = interfaces.iter().find(|interface| interface.index == link.index);
-        Ok((name, interface.and_then(|interface| attached_mode(interface, &[link]))))
+        Ok(Hanging::of(name, interface, &[link], answers.as_ref()))
     };
-    let interfaces: Vec<_> = pins.links()?.into_iter().map(mode).collect::<Result<_, Error>>()?;
+    let interfaces: Vec<_> = pins.links()?.into_iter().map(look).collect::<Result<_, Error>>()?;
     let (counters, active) = (Counters::open(&pins)?, slots_in_force(&pins)?);
     View { pins: &pins, counters: &counters, generation, interfaces: &interfaces, active: &active, sizes: &Sizes::default() }.snapshot()
 }
 
-/// How one of our programs hangs on an interface; `None` if none of `links` holds what is on it.
-pub fn attached_mode(interface: &Interface, links: &[LinkFacts]) -> Option<XdpMode> {
+/// How one of our XDP programs hangs on an interface; `None` if none of `links` holds what is on it.
+fn attached_mode(interface: &Interface, links: &[LinkFacts]) -> Option<XdpMode> {
     let program = interface.xdp?;
     links.iter().any(|link| link.index == interface.index && link.program == program.id).then_some(program.mode)
 }

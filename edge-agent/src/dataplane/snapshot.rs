@@ -73,8 +73,17 @@ pub struct InterfaceSnapshot {
     pub role: Role,
     /// `None` while the interface does not exist or nothing is attached to it.
     pub mode: Option<XdpMode>,
+    /// The generation in force learns addresses from DNS answers, and those that go out here are not read.
+    pub lacks_answers: bool,
     /// Indexed by `Verdict as usize`.
     pub verdicts: [Counter; 3],
+}
+
+impl InterfaceSnapshot {
+    /// Whether all that is in force is so on this interface.
+    pub const fn enforcing(&self) -> bool {
+        self.mode.is_some() && !self.lacks_answers
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -43,6 +43,11 @@ impl Sizes {
             v4,
             v6,
             services: _,
+            nothing: _,
+            named: _,
+            names: _,
+            signed: _,
+            signatures: _,
             pool,
         } = compiled;
         Self {
@@ -101,6 +106,11 @@ pub fn fill(object: &mut Object, compiled: &Compiled, rules: &[RuleEntry]) -> Re
         v4,
         v6,
         services: _,
+        nothing: _,
+        named: _,
+        names: _,
+        signed: _,
+        signatures: _,
         pool: _,
     } = compiled;
     for (map, trie) in [(MAC_NODES, mac), (V4_NODES, v4), (V6_NODES, v6)] {
@@ -161,7 +171,7 @@ pub fn rate_entry(limit: RateLimit) -> RateEntry {
     }
 }
 
-fn write<V: Plain>(object: &mut Object, map: &'static str, values: &[V]) -> Result<(), Error> {
+pub(super) fn write<V: Plain>(object: &mut Object, map: &'static str, values: &[V]) -> Result<(), Error> {
     // Its values are `V`s, which the batch relies on.
     object.array::<V>(map)?;
     if batch::update(object.array_data(map)?.fd().as_fd(), values).is_ok() {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::counts::Counts;
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
-use crate::config::Conduct;
+use crate::config::{Conduct, TableSizes};
 use crate::dataplane::error::Error;
 use crate::dataplane::interface_hash::InterfaceHash;
 use crate::dataplane::object::{CLOCK, Constants, INTERFACE_COUNTERS, Object, RULE_COUNTERS, Sharing, UNINSPECTABLE};
@@ -28,6 +28,9 @@ mod action {
     pub const PASS: u32 = 2;
     pub const TX: u32 = 3;
 }
+
+/// Enough for packets that are tried out, and quick to make.
+const SMALL: TableSizes = TableSizes { learned: 4096, flows: 4096 };
 
 /// A generation in the kernel, apart from all traffic.
 pub struct KernelEngine {
@@ -82,7 +85,7 @@ impl KernelEngine {
         let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
         let rules = tables::rule_entries(compiled, &slots);
         let constants =
-            Constants { generation: 1, conduct: conduct.into(), clock_source: CLOCK_STANDS, interfaces: &interfaces, rules: &rules };
+            Constants { generation: 1, conduct: conduct.into(), clock_source: CLOCK_STANDS, interfaces: &interfaces, rules: &rules, tables: SMALL };
         let mut object = Object::create(&constants, compiled, Sharing::Private)?;
         tables::fill(&mut object, compiled, &rules)?;
         object.load_programs()?;

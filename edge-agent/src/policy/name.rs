@@ -95,7 +95,7 @@ pub struct NameRef<'a>(&'a str);
 
 impl<'a> NameRef<'a> {
     /// Of a text that [`push_canonical`] has made, or of whole labels at its end.
-    pub(super) fn of_canonical(text: &'a str) -> Self {
+    pub(crate) fn of_canonical(text: &'a str) -> Self {
         Self(text)
     }
 

@@ -159,10 +159,11 @@ fn from_kernel(snapshot: &Snapshot) -> [Family; 12] {
             .with_each(interfaces, |interface, family| interface_verdicts(interface, family, |counter| counter.packets)),
         Family::counter("edge_interface_bytes_total", "Bytes of the frames that arrived on an interface, by what became of them.")
             .with_each(interfaces, |interface, family| interface_verdicts(interface, family, |counter| counter.bytes)),
-        Family::gauge("edge_interface_enforcing", "1 if the filter is attached to the interface.").with_each(
+        Family::gauge("edge_interface_enforcing", "1 if the filter is attached to the interface, with all its programs.").with_each(
             interfaces,
-            |InterfaceSnapshot { name, role, mode, .. }, family| {
-                family.add(&[("interface", name), ("role", role.name())], flag(mode.is_some()));
+            |interface, family| {
+                let InterfaceSnapshot { name, role, .. } = interface;
+                family.add(&[("interface", name), ("role", role.name())], flag(interface.enforcing()));
             },
         ),
         Family::gauge("edge_interface_xdp_mode", "1 for the mode in which the filter is attached to the interface, 0 for the others.")
@@ -203,7 +204,7 @@ fn policy_info(PolicyStatus { name, title, severity, mode, priority, expires: _,
 }
 
 fn interface_verdicts(interface: &InterfaceSnapshot, family: &mut Family, value: impl Fn(&Counter) -> u64) {
-    let InterfaceSnapshot { name, role, mode: _, verdicts } = interface;
+    let InterfaceSnapshot { name, role, mode: _, lacks_answers: _, verdicts } = interface;
     for verdict in Verdict::ALL {
         let counted = whole(value(&verdicts[verdict as usize]));
         family.add(&[("interface", name), ("role", role.name()), ("verdict", verdict.name())], counted);
@@ -211,7 +212,7 @@ fn interface_verdicts(interface: &InterfaceSnapshot, family: &mut Family, value:
 }
 
 fn interface_modes(interface: &InterfaceSnapshot, family: &mut Family) {
-    let InterfaceSnapshot { name, role, mode, verdicts: _ } = interface;
+    let InterfaceSnapshot { name, role, mode, lacks_answers: _, verdicts: _ } = interface;
     for candidate in XdpMode::ALL {
         let labels = [("interface", name.as_str()), ("mode", candidate.name()), ("role", role.name())];
         family.add(&labels, flag(*mode == Some(candidate)));

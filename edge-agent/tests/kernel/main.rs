@@ -2,6 +2,7 @@
 //! was left out.
 
 mod agent;
+mod answers;
 mod log;
 mod namespace;
 mod policies;

@@ -95,6 +95,13 @@ pub struct CompiledRule {
 }
 
 impl Compiled {
+    /// The first word of a row of the rules about names and signatures: a packet of whose device's row it has nothing is not looked into.
+    pub fn watching(&self) -> u64 {
+        let mut row = self.named;
+        row.iter_mut().zip(&self.signed).for_each(|(word, signed)| *word |= signed);
+        rows::first_word(&row, self.words)
+    }
+
     /// What is counted: for each rule what it does, and behind them for each rule with a rate what exceeds it.
     pub fn counters(&self) -> impl Iterator<Item = (&CompiledRule, &'static str)> {
         let exceeded = self.rules.iter().filter(|rule| rule.limit.is_some()).map(|rule| (rule, "rate_limit_exceeded"));

@@ -1,22 +1,13 @@
 //! The table of names, as the kernel program and the engines over host tables look names up in it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use edge_ebpf::name::hash::{Hash, SEEDS};
 use edge_ebpf::name::labels::Labels;
 use edge_ebpf::name::table::{BUCKET, NameBucket, NameEntry, places, set_overflow, suffixes};
 use edge_ebpf::packet::access::Frame;
 
-/// A name that a rule is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NameRows {
-    /// In A-labels, without a dot at the end; case does not matter.
-    pub name: String,
-    /// Row of the name itself. 0 is no rule's.
-    pub exact: u32,
-    /// Row of every name below it that is not given itself.
-    pub below: u32,
-}
+use super::names::StoredName;
 
 /// The table as it goes into the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,10 +20,8 @@ pub struct NameTable {
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NameTableError {
-    #[error("{name:?} is no domain name: give labels of letters, digits and hyphens with dots between them, at most 253 characters")]
+    #[error("the name {name:?} cannot be read as the program reads it: a defect, please report it")]
     NotAName { name: String },
-    #[error("{name:?} is given twice with different rules: a defect, please report it")]
-    Twice { name: String },
     #[error("the name {name:?} cannot be told from another one with these secrets: try again")]
     Collision { name: String },
 }
@@ -49,16 +38,14 @@ struct Entry {
     exact: u32,
     below: u32,
     has_children: bool,
-    /// Whether it was given, and not only lies above one that was.
-    given: bool,
 }
 
 impl NameTable {
-    /// A table of `names`, and of the names above them, which have the rules of the nearest one above that is given.
+    /// A table of `names`, among which every name above one of them is, too.
     ///
     /// # Errors
-    /// If a text is no name; and, which other secrets change, if two names have one hash.
-    pub fn build(names: &[NameRows], seeds: &[u64; SEEDS]) -> Result<Self, NameTableError> {
+    /// If two names have one hash, which other secrets change.
+    pub fn build<'a>(names: impl ExactSizeIterator<Item = StoredName<'a>>, seeds: &[u64; SEEDS]) -> Result<Self, NameTableError> {
         let entries = entries(names, seeds)?;
         let mut buckets = 1;
         while entries.len() as f64 > FULLEST * (buckets * BUCKET) as f64 {
@@ -72,55 +59,33 @@ impl NameTable {
         }
     }
 
+    /// Without a name.
+    pub fn empty() -> Self {
+        Self { buckets: vec![NameBucket::default()], entries: 0 }
+    }
+
     /// Number of buckets less one.
     pub fn mask(&self) -> u32 {
         self.buckets.len() as u32 - 1
     }
 }
 
-fn entries(names: &[NameRows], seeds: &[u64; SEEDS]) -> Result<Vec<Entry>, NameTableError> {
-    let mut hashed = Vec::with_capacity(names.len());
-    let mut labels = Labels::default();
-    for (index, NameRows { name, .. }) in names.iter().enumerate() {
-        let text = [&[0; BEFORE], name.as_bytes()].concat();
-        if name.ends_with('.') || labels.text(&Frame::new(&text), seeds, BEFORE, text.len()).is_fault() {
-            return Err(NameTableError::NotAName { name: name.clone() });
-        }
-        hashed.push((labels.count(), index));
-    }
-    // The shorter ones first: what lies above a name is then known.
-    hashed.sort_unstable();
+fn entries<'a>(names: impl ExactSizeIterator<Item = StoredName<'a>>, seeds: &[u64; SEEDS]) -> Result<Vec<Entry>, NameTableError> {
     let mut entries: Vec<Entry> = Vec::with_capacity(names.len());
-    let mut known: HashMap<u64, usize> = HashMap::with_capacity(names.len());
-    for (count, index) in hashed {
-        let NameRows { name, exact, below } = &names[index];
-        let text = [&[0; BEFORE], name.as_bytes()].concat();
-        labels.text(&Frame::new(&text), seeds, BEFORE, text.len());
-        let mut inherited = 0;
-        for (depth, hash) in (1..).zip(suffixes(seeds, &labels)) {
-            let given = depth == count;
-            if hash.tag == 0 {
-                return Err(NameTableError::Collision { name: name.clone() });
-            }
-            let found = known.get(&hash.tag).map(|place| &mut entries[*place]);
-            match found {
-                Some(entry) if entry.hash != hash => return Err(NameTableError::Collision { name: name.clone() }),
-                Some(entry) if given => {
-                    if (entry.given, entry.exact, entry.below) != (true, *exact, *below) {
-                        return Err(NameTableError::Twice { name: name.clone() });
-                    }
-                }
-                Some(entry) => {
-                    entry.has_children = true;
-                    inherited = entry.below;
-                }
-                None => {
-                    known.insert(hash.tag, entries.len());
-                    let (exact, below) = if given { (*exact, *below) } else { (inherited, inherited) };
-                    entries.push(Entry { hash, exact, below, has_children: !given, given });
-                }
-            }
+    let mut known: HashSet<u64> = HashSet::with_capacity(names.len());
+    let mut labels = Labels::default();
+    let mut text = vec![0; BEFORE];
+    for StoredName { name, exact, below, has_children } in names {
+        text.truncate(BEFORE);
+        text.extend(name.as_str().bytes());
+        if labels.text(&Frame::new(&text), seeds, BEFORE, text.len()).is_fault() {
+            return Err(NameTableError::NotAName { name: name.to_string() });
         }
+        let Some(hash) = suffixes(seeds, &labels).last() else { continue };
+        if hash.tag == 0 || !known.insert(hash.tag) {
+            return Err(NameTableError::Collision { name: name.to_string() });
+        }
+        entries.push(Entry { hash, exact, below, has_children });
     }
     Ok(entries)
 }
@@ -169,7 +134,7 @@ fn filled(entries: &[Entry], placed: &[[Option<u32>; BUCKET]]) -> Vec<NameBucket
     for (index, (bucket, slots)) in (0..).zip(buckets.iter_mut().zip(placed)) {
         for (slot, entry) in bucket.iter_mut().zip(slots) {
             let Some(entry) = entry.and_then(|entry| entries.get(entry as usize)) else { continue };
-            let Entry { hash, exact, below, has_children, given: _ } = entry;
+            let Entry { hash, exact, below, has_children } = entry;
             *slot = NameEntry::new(hash.tag, *exact, *below, *has_children);
             let [first, _] = places(*hash, mask);
             if first != index {
@@ -185,13 +150,14 @@ fn filled(entries: &[Entry], placed: &[[Option<u32>; BUCKET]]) -> Vec<NameBucket
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use edge_ebpf::name::hash::Seeds;
     use edge_ebpf::name::table::{NameStorage, find};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::policy::name::NameRef;
 
     const SECRETS: [u64; SEEDS] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 3, 5, 8];
 
@@ -228,8 +194,21 @@ mod tests {
         above.filter_map(|above| names.get(above)).map(|(_, below)| *below).next().unwrap_or(0)
     }
 
-    fn given(names: &BTreeMap<String, (u32, u32)>) -> Vec<NameRows> {
-        names.iter().map(|(name, (exact, below))| NameRows { name: name.clone(), exact: *exact, below: *below }).collect()
+    /// (name, exact, below, has_children) of all of them, and of those above.
+    fn stored(names: &BTreeMap<String, (u32, u32)>) -> Vec<(String, u32, u32, bool)> {
+        let above = |name: &str| name.match_indices('.').map(|(dot, _)| name[dot + 1..].to_owned()).collect::<Vec<_>>();
+        let parents: BTreeSet<String> = names.keys().flat_map(|name| above(name)).collect();
+        let all: BTreeSet<&String> = names.keys().chain(&parents).collect();
+        let below = |name: &String| names.get(name).map_or_else(|| plain(names, name), |(_, below)| *below);
+        all.into_iter().map(|name| (name.clone(), plain(names, name), below(name), parents.contains(name))).collect()
+    }
+
+    fn table(names: &[(String, u32, u32, bool)]) -> Result<NameTable, NameTableError> {
+        let names = names.iter().map(|&(ref name, exact, below, has_children)| {
+            let name = NameRef::of_canonical(name);
+            StoredName { name, exact, below, has_children }
+        });
+        NameTable::build(names, &SECRETS)
     }
 
     proptest! {
@@ -238,7 +217,7 @@ mod tests {
             names in prop::collection::btree_map("[ab]{1,2}(\\.[abc]{1,2}){0,5}", (0..9u32, 0..9u32), 0..60),
             asked in prop::collection::vec("[abd]{1,2}(\\.[abc]{1,2}){0,6}", 1..60),
         ) {
-            let table = NameTable::build(&given(&names), &SECRETS).expect("a table");
+            let table = table(&stored(&names)).expect("a table");
             for name in asked.iter().chain(names.keys()) {
                 prop_assert_eq!(row(&table, name), plain(&names, name), "{}", name);
             }
@@ -251,7 +230,7 @@ mod tests {
         let count = (FULLEST * (BUCKET << 15) as f64) as u32 - 2;
         let names: BTreeMap<String, (u32, u32)> =
             (0..count).map(|number| (format!("name-{number}.{}", ["com", "org"][number as usize % 2]), (number + 1, number + 2))).collect();
-        let table = NameTable::build(&given(&names), &SECRETS).expect("a table");
+        let table = table(&stored(&names)).expect("a table");
         assert_eq!(table.entries, names.len() + 2);
         assert_eq!(table.buckets.len(), 1 << 15);
         for (name, (exact, below)) in &names {
@@ -263,12 +242,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_built_is_said() {
-        let rows = |name: &str, exact| NameRows { name: name.to_owned(), exact, below: 1 };
-        for wrong in ["", "a..b", "a.", ".a"] {
-            assert!(matches!(NameTable::build(&[rows(wrong, 1)], &SECRETS), Err(NameTableError::NotAName { .. })), "{wrong:?}");
+        let one = |name: &str| (name.to_owned(), 1, 1, false);
+        for wrong in ["", "a..b", ".a"] {
+            assert!(matches!(table(&[one(wrong)]), Err(NameTableError::NotAName { .. })), "{wrong:?}");
         }
-        assert!(NameTable::build(&[rows("a.b", 1), rows("A.b", 1)], &SECRETS).is_ok());
-        assert!(matches!(NameTable::build(&[rows("a.b", 1), rows("A.b", 2)], &SECRETS), Err(NameTableError::Twice { .. })));
-        assert_eq!(NameTable::build(&[], &SECRETS).expect("a table").buckets.len(), 1);
+        assert!(matches!(table(&[one("a.b"), one("A.b")]), Err(NameTableError::Collision { .. })));
+        assert_eq!(table(&[]).expect("a table").buckets.len(), 1);
+        assert_eq!(row(&NameTable::empty(), "a.b"), 0);
     }
 }

@@ -59,6 +59,11 @@ impl RowPool {
     }
 }
 
+/// What a row begins with in the pool.
+pub(super) fn first_word(row: &Row, words: usize) -> u64 {
+    if words > 1 { summary(&row[..words]) } else { row[0] }
+}
+
 /// A bit for each [`GROUP`] of rules of which one is there.
 fn summary(row: &[u64]) -> u64 {
     const GROUPS: usize = 64 / GROUP;

@@ -44,6 +44,8 @@ pub struct InterfaceReport {
     pub role: String,
     /// `native` or `generic`; none while nothing is attached.
     pub mode: Option<String>,
+    /// DNS answers that go out there should be read, and are not.
+    pub lacks_answers: bool,
     /// By verdict.
     pub verdicts: BTreeMap<String, Count>,
 }
@@ -175,11 +177,12 @@ impl SourceReport {
 }
 
 impl From<&InterfaceSnapshot> for InterfaceReport {
-    fn from(InterfaceSnapshot { name, role, mode, verdicts }: &InterfaceSnapshot) -> Self {
+    fn from(InterfaceSnapshot { name, role, mode, lacks_answers, verdicts }: &InterfaceSnapshot) -> Self {
         Self {
             name: name.clone(),
             role: role.name().to_owned(),
             mode: mode.map(|mode| mode.name().to_owned()),
+            lacks_answers: *lacks_answers,
             verdicts: Verdict::ALL.iter().zip(verdicts).map(|(verdict, counter)| (verdict.name().to_owned(), (*counter).into())).collect(),
         }
     }

@@ -51,9 +51,16 @@ pub(crate) fn status() -> Status {
                     name: "lan0".into(),
                     role: Role::Inside,
                     mode: Some(XdpMode::Native),
+                    lacks_answers: false,
                     verdicts: [counter(10), counter(20), counter(30)],
                 },
-                InterfaceSnapshot { name: "wan0".into(), role: Role::Outside, mode: Some(XdpMode::Generic), verdicts: [counter(0); 3] },
+                InterfaceSnapshot {
+                    name: "wan0".into(),
+                    role: Role::Outside,
+                    mode: Some(XdpMode::Generic),
+                    lacks_answers: false,
+                    verdicts: [counter(0); 3],
+                },
             ],
             rules: vec![
                 rule("iaf-xiaomi", "no-reporting", "drop", true, 20),

@@ -86,6 +86,17 @@ fn a_detached_interface_enforces_in_no_mode() {
 }
 
 #[test]
+fn an_interface_whose_dns_answers_are_not_read_does_not_enforce_all() {
+    let text = text(|| {
+        let mut status = sample::status();
+        status.snapshot.interfaces[0].lacks_answers = true;
+        Ok(status)
+    });
+    assert!(text.contains("edge_interface_enforcing{interface=\"lan0\",role=\"inside\"} 0\n"));
+    assert!(text.contains("edge_interface_xdp_mode{interface=\"lan0\",mode=\"native\",role=\"inside\"} 1\n"));
+}
+
+#[test]
 fn a_file_that_is_not_taken_is_told_of_and_one_that_never_ages_has_no_such_time() {
     let text = text(|| {
         let mut status = sample::status();

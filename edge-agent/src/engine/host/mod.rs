@@ -1,5 +1,7 @@
 //! The shared core over the compiled tables in memory: needs neither root nor BPF.
 
+mod inspector;
+
 use std::collections::HashMap;
 
 use edge_ebpf::{
@@ -26,6 +28,7 @@ const MINUTE: u64 = 60_000_000_000;
 /// A generation in memory, and the fragments that it remembers.
 pub struct HostEngine<'a> {
     tables: HostTables<'a>,
+    inspector: Inspector,
     fragments: HashMap<FragmentKey, FragmentVerdict>,
     /// Until when each bucket is spent, in nanoseconds; by device and rule.
     buckets: HashMap<(Mac, u32), u64>,

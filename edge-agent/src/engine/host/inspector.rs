@@ -1,0 +1,309 @@
+//! What the host engine remembers of flows and answers, and how it reads names: the library's steps over vectors.
+
+use std::collections::HashMap;
+
+use edge_ebpf::abi::SignatureEntry;
+use edge_ebpf::inspect::flow::{self, Flow, FlowBucket};
+use edge_ebpf::inspect::learned::{self, LearnedBucket};
+use edge_ebpf::inspect::secret::{self, SECRETS};
+use edge_ebpf::inspect::{Carried, Evidence, Interest, KEPT, Memory, Read, State, Steps, signature};
+use edge_ebpf::name::dns::{self, Transport};
+use edge_ebpf::name::hash::{SEEDS, Seeds};
+use edge_ebpf::name::labels::Labels;
+use edge_ebpf::name::table::{self, NameBucket, NameStorage};
+use edge_ebpf::name::tls::{self, Copied, Opening};
+use edge_ebpf::name::{Here, Reading, Span, http};
+use edge_ebpf::packet::access::{Frame, Held};
+use edge_ebpf::packet::{Address, Packet};
+
+use crate::policy::compile::Compiled;
+use crate::policy::compile::name_table::{NameTable, NameTableError};
+
+/// Numbers as good as any: nobody attacks a packet that is tried out.
+const SEEDS_HERE: [u64; SEEDS] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 3, 5, 8];
+const SECRETS_HERE: [u64; SECRETS] =
+    [0x2545_f491_4f6c_dd1d, 0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03, 0xaef1_7502_108e_f2d9, 0x8cb9_2ba7_2f3d_8dd7, 3, 5, 8];
+const BUCKETS: usize = 1 << 14;
+/// There is but one.
+const GENERATION: u32 = 1;
+/// Bytes before what is read.
+const BEFORE: usize = 8;
+/// Twice a page, see [`Held`].
+const BYTES: usize = 8192;
+
+/// The names of a policy set as they are looked up, and what was seen so far.
+pub struct Inspector {
+    table: Table,
+    signatures: Vec<SignatureEntry>,
+    flows: Vec<FlowBucket>,
+    kept: HashMap<u64, Vec<u8>>,
+    learned: Vec<LearnedBucket>,
+    names: HashMap<(u32, usize), Vec<u8>>,
+    state: State,
+}
+
+struct Table(NameTable);
+
+impl Seeds for Table {
+    fn seed(&self, place: usize) -> u64 {
+        SEEDS_HERE[place]
+    }
+}
+
+impl NameStorage for Table {
+    fn bucket(&self, index: u32) -> Option<&NameBucket> {
+        self.0.buckets.get(index as usize)
+    }
+    fn mask(&self) -> u32 {
+        self.0.mask()
+    }
+}
+
+impl Table {
+    /// Number of the name that stands there as text; `None`: it is none.
+    fn number_of_text(&self, bytes: &[u8]) -> Option<u32> {
+        let text = [&[0; BEFORE], bytes].concat();
+        let mut labels = Labels::default();
+        let walked = labels.text(&Frame::new(&text), self, BEFORE, text.len());
+        (!walked.is_fault()).then(|| table::find(self, &labels))
+    }
+}
+
+/// A packet that is looked into.
+pub struct Look<'a> {
+    pub inspector: &'a mut Inspector,
+    pub frame: &'a [u8],
+    pub packet: &'a Packet,
+    pub interest: Interest,
+    /// Seconds.
+    pub second: u32,
+    /// The bytes that a hello was read of, where it was in pieces.
+    pieces: Vec<u8>,
+}
+
+impl Inspector {
+    /// # Errors
+    /// If the names cannot be told apart.
+    pub fn new(compiled: &Compiled) -> Result<Self, NameTableError> {
+        let table = match &compiled.names {
+            Some(names) => NameTable::build(names.names.iter(), &SEEDS_HERE)?,
+            None => NameTable::empty(),
+        };
+        Ok(Self {
+            table: Table(table),
+            signatures: compiled.signatures.clone(),
+            flows: vec![FlowBucket::default(); BUCKETS],
+            kept: HashMap::new(),
+            learned: vec![LearnedBucket::default(); BUCKETS],
+            names: HashMap::new(),
+            state: State::default(),
+        })
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn look<'a>(&'a mut self, frame: &'a [u8], packet: &'a Packet, interest: Interest, second: u32) -> Look<'a> {
+        Look { inspector: self, frame, packet, interest, second, pieces: Vec::new() }
+    }
+
+    /// Numbers of the names that the address was learned for, into the state. Whether there is any.
+    pub fn look_up(&mut self, address: Address, second: u32) -> bool {
+        let tag = secret::address(&SECRETS_HERE, address);
+        let bucket = &self.learned[learned::place(tag, BUCKETS as u32 - 1) as usize];
+        let mut any = 0;
+        for (entry, number) in bucket.iter().zip(&mut self.state.shown.learned) {
+            *number = if entry.holds(tag, second) { u32::from(entry.number) } else { 0 };
+            any |= *number;
+        }
+        any != 0
+    }
+}
+
+impl Look<'_> {
+    /// The name that the packet carries, as its bytes are: labels in DNS wire form, or text.
+    pub fn carried(&self) -> Option<CarriedName> {
+        let State { questions, hello, host, carried, .. } = &self.inspector.state;
+        let part = |bytes: &[u8], Span { start, end }: Span| bytes.get(start as usize..end as usize).map(<[u8]>::to_vec);
+        let source = if self.pieces.is_empty() { self.frame } else { &self.pieces };
+        match *carried {
+            carried if carried == Carried::Question as u32 => part(self.frame, questions.first).map(CarriedName::Wire),
+            carried if carried == Carried::Hello as u32 => part(source, hello.name).map(CarriedName::Text),
+            carried if carried == Carried::Request as u32 => part(self.frame, *host).map(CarriedName::Text),
+            _ => None,
+        }
+    }
+
+    fn payload(&self) -> (usize, usize) {
+        let Span { start, end } = self.inspector.state.payload;
+        (start as usize, end as usize)
+    }
+
+    /// Reads the hello whose bytes are these, behind [`BEFORE`] others.
+    fn pieces(&mut self, bytes: Vec<u8>) -> Reading {
+        let end = bytes.len();
+        let frame = Frame::new(&bytes);
+        let located = tls::locate(&frame, BEFORE, end);
+        let (reading, bytes) = match located.opening {
+            Opening::NotAHello => return Reading::Other,
+            Opening::Malformed => return Reading::Malformed,
+            Opening::Incomplete => {
+                self.inspector.state.wanted = located.wanted;
+                self.pieces = bytes;
+                return Reading::Incomplete;
+            }
+            Opening::Whole => {
+                let Span { start, end } = located.body;
+                (tls::hello(&frame, start as usize, end as usize, &mut self.inspector.state.hello), bytes)
+            }
+            Opening::Scattered => {
+                let mut joined = [0; BYTES];
+                let read = tls::join(&frame, BEFORE, end, &mut Copied { from: &bytes, to: &mut joined[BEFORE..] });
+                match read.reading {
+                    Reading::Name => {}
+                    Reading::Incomplete => {
+                        self.inspector.state.wanted = read.wanted;
+                        self.pieces = bytes;
+                        return Reading::Incomplete;
+                    }
+                    _ => return Reading::TooLong,
+                }
+                let end = BEFORE + read.length;
+                (tls::hello(&Held::new(&joined, end), BEFORE + 4, end, &mut self.inspector.state.hello), joined[..end].to_vec())
+            }
+        };
+        let reading = self.named(reading, &bytes);
+        self.pieces = bytes;
+        reading
+    }
+
+    fn named(&mut self, reading: Reading, bytes: &[u8]) -> Reading {
+        let Span { start, end } = self.inspector.state.hello.name;
+        match reading {
+            Reading::Name => match bytes.get(start as usize..end as usize).and_then(|name| self.inspector.table.number_of_text(name)) {
+                Some(number) => {
+                    self.inspector.state.number = number;
+                    Reading::Name
+                }
+                None => Reading::TooLong,
+            },
+            Reading::NoName => Reading::NoName,
+            _ => Reading::TooLong,
+        }
+    }
+
+    /// The payload, as far as there is room, behind what is kept.
+    fn appended(&self, kept: &[u8]) -> Vec<u8> {
+        let (start, end) = self.payload();
+        let payload = &self.frame[start..end];
+        let room = KEPT.saturating_sub(kept.len());
+        [&[0; BEFORE], kept, &payload[..payload.len().min(room)]].concat()
+    }
+}
+
+/// As it is in the packet.
+pub enum CarriedName {
+    /// With type and class behind it.
+    Wire(Vec<u8>),
+    Text(Vec<u8>),
+}
+
+impl Steps for Look<'_> {
+    fn begin(&mut self) -> Read {
+        let (frame, packet, interest) = (Frame::new(self.frame), self.packet, self.interest);
+        edge_ebpf::inspect::begin(&frame, packet, interest, self)
+    }
+    fn dns(&mut self, transport: Transport) -> Reading {
+        let (start, end) = self.payload();
+        let frame = Frame::new(self.frame);
+        let Inspector { table, state, .. } = &mut *self.inspector;
+        let mut labels = Labels::default();
+        let mut names = Here { bytes: &frame, table, labels: &mut labels };
+        dns::query(&frame, &mut names, transport, start, end, &mut state.questions)
+    }
+    fn tls(&mut self) -> Reading {
+        let (start, end) = self.payload();
+        let frame = Frame::new(self.frame);
+        let located = tls::locate(&frame, start, end);
+        match located.opening {
+            Opening::NotAHello => Reading::Other,
+            Opening::Malformed => Reading::Malformed,
+            Opening::Incomplete => {
+                self.inspector.state.wanted = located.wanted;
+                Reading::Incomplete
+            }
+            Opening::Scattered => self.pieces(self.appended(&[])),
+            Opening::Whole => {
+                let Span { start, end } = located.body;
+                let reading = tls::hello(&frame, start as usize, end as usize, &mut self.inspector.state.hello);
+                self.named(reading, self.frame)
+            }
+        }
+    }
+    fn tls_appended(&mut self) -> Reading {
+        let kept = self.inspector.kept.get(&self.inspector.state.flow_hash).cloned().unwrap_or_default();
+        self.pieces(self.appended(&kept))
+    }
+    fn http(&mut self) -> Reading {
+        let (start, end) = self.payload();
+        let Inspector { table, state, .. } = &mut *self.inspector;
+        let reading = http::request(&Frame::new(self.frame), start, end, &mut state.host);
+        if reading != Reading::Name {
+            return reading;
+        }
+        let Span { start, end } = state.host;
+        match table.number_of_text(&self.frame[start as usize..end as usize]) {
+            Some(number) => {
+                state.number = number;
+                Reading::Name
+            }
+            None => Reading::Malformed,
+        }
+    }
+    fn finish(&mut self, read: Read, reading: Reading) -> Evidence {
+        edge_ebpf::inspect::finish(&mut self.inspector.state, read, reading)
+    }
+}
+
+impl Memory for Look<'_> {
+    fn with<R: Default>(&mut self, work: impl FnOnce(&mut State) -> R) -> R {
+        work(&mut self.inspector.state)
+    }
+    fn flow_hash(&self, frame: &Frame<'_>, packet: &Packet) -> u64 {
+        let (source, destination) = packet.ports(frame);
+        let rest = u64::from(source) | u64::from(destination) << 16 | u64::from(packet.protocol) << 32;
+        secret::flow(&SECRETS_HERE, packet.source(frame), packet.destination, rest)
+    }
+    fn flow(&self, hash: u64) -> Flow {
+        flow::find(&self.inspector.flows[flow::place(hash, BUCKETS as u32 - 1) as usize], hash, GENERATION)
+    }
+    fn put_flow(&mut self, hash: u64, flow: Flow) {
+        flow::put(&mut self.inspector.flows[flow::place(hash, BUCKETS as u32 - 1) as usize], hash, GENERATION, flow);
+    }
+    fn learned(&mut self, packet: &Packet) -> bool {
+        self.inspector.look_up(packet.destination, self.second)
+    }
+    fn signatures(&mut self) -> u32 {
+        let frame = Frame::new(self.frame);
+        let (start, end) = self.payload();
+        let (_, port) = self.packet.ports(&frame);
+        let shows = |entry: &SignatureEntry| {
+            entry.protocol == self.packet.protocol
+                && (entry.first_port..=entry.last_port).contains(&port)
+                && signature::shows(&frame, start, end, entry)
+        };
+        (0..).zip(&self.inspector.signatures).filter(|(_, entry)| shows(entry)).fold(0, |bits, (index, _)| bits | 1 << index)
+    }
+    fn kept(&self, hash: u64) -> u32 {
+        self.inspector.kept.get(&hash).map_or(0, |kept| kept.len() as u32)
+    }
+    fn keep(&mut self) {
+        let hash = self.inspector.state.flow_hash;
+        let bytes = if self.inspector.state.kept == 0 { self.appended(&[]) } else { std::mem::take(&mut self.pieces) };
+        self.inspector.kept.insert(hash, bytes[BEFORE..].to_vec());
+    }
+    fn forget_kept(&mut self, hash: u64) {
+        self.inspector.kept.remove(&hash);
+    }
+}
