@@ -5,8 +5,10 @@
 
 #[expect(dead_code, reason = "the filter's own tables and frames, of which the bench needs a part")]
 mod program {
+    pub mod answers;
     pub mod constants;
     pub mod frame;
+    pub mod in_hand;
     pub mod maps;
     pub mod names;
     pub mod tables;
@@ -14,17 +16,21 @@ mod program {
 
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
+    helpers::generated::bpf_xdp_load_bytes,
     macros::{map, xdp},
     maps::{Array, LpmTrie, ProgramArray, lpm_trie::Key},
     programs::XdpContext,
 };
 use edge_ebpf::{
     engine::Tables as _,
-    name::{Reading, Span},
-    packet::access::FrameMut,
+    name::{
+        Reading, Span,
+        answer::{MAX_MESSAGE, MAX_TARGETS},
+    },
+    packet::{Packet, access::FrameMut},
     reject::Buffer,
 };
-use program::{frame, names, tables::Tables};
+use program::{answers, frame, in_hand, names, tables::Tables};
 
 /// Of frames that may lie in several buffers.
 type Context = frame::Context<false>;
@@ -167,6 +173,60 @@ fn named(context: &XdpContext, payload: usize, read: extern "C" fn(*mut xdp_md) 
     state.payload = Span::new(payload, context.data_end() - context.data());
     let reading = read(context.ctx);
     if reading == Reading::Name as u32 { row(state) } else { NO_NAME | reading }
+}
+
+/// Reads the answer in an untagged IPv4 frame without options. Returns the row of its first name, how many names and addresses it has, in
+/// bytes from the high one on; or [`NO_NAME`] and the kind of reading.
+#[xdp(frags)]
+pub fn name_answer(context: XdpContext) -> u32 {
+    let length = (context.data_end() - context.data()).wrapping_sub(UDP_PAYLOAD);
+    if length == 0 || length > MAX_MESSAGE {
+        return NO_NAME;
+    }
+    let Some(state) = answers::state() else { return xdp_action::XDP_ABORTED };
+    let message = state.held.as_mut_ptr().wrapping_add(answers::BEFORE);
+    // SAFETY: the context is the kernel's, and there is room for `length` bytes.
+    let loaded = unsafe { bpf_xdp_load_bytes(context.ctx, UDP_PAYLOAD as u32, message.cast(), length as u32) };
+    if loaded != 0 {
+        return NO_NAME;
+    }
+    state.length = length as u32;
+    let reading = answers::edge_answer_walk();
+    if reading != Reading::Name as u32 {
+        return NO_NAME | reading;
+    }
+    let mut first = 0;
+    for index in 0..=MAX_TARGETS {
+        if index >= state.answer.names() {
+            break;
+        }
+        let row = answers::edge_answer_name(index as u64);
+        if row == answers::NO_NAME {
+            return NO_NAME | Reading::Malformed as u32;
+        }
+        if index == 0 {
+            first = row;
+        }
+    }
+    first << 16 | (state.answer.names() as u32) << 8 | state.answer.addresses() as u32
+}
+
+/// Answers the query in the frame by DNS. The kind of answer is the destination MAC's last byte.
+#[xdp(frags)]
+pub fn reply_dns(context: XdpContext) -> u32 {
+    let Some(state) = names::state() else { return xdp_action::XDP_ABORTED };
+    let frame = Context::new(XdpContext::new(context.ctx));
+    let packet = Packet::parse(&frame.frame());
+    if !in_hand::put(&packet) {
+        return xdp_action::XDP_ABORTED;
+    }
+    let Some(kind) = frame.frame().view::<6>(0) else { return xdp_action::XDP_ABORTED };
+    let kind = kind.u8::<5>();
+    state.payload = Span::new(packet.transport + 8, context.data_end() - context.data());
+    if names::edge_name_dns(context.ctx) != Reading::Name as u32 {
+        return xdp_action::XDP_ABORTED;
+    }
+    answers::edge_reject_query(context.ctx, kind.into())
 }
 
 /// No prefix holds the address.

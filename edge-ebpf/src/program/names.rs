@@ -63,7 +63,8 @@ pub fn state<'a>() -> Option<&'a mut State> {
     STATE.get_ptr_mut(0).map(|state| unsafe { &mut *state })
 }
 
-struct Table;
+/// The generation's table.
+pub struct Table;
 
 impl Seeds for Table {
     #[inline(always)]
