@@ -38,12 +38,18 @@ fn read(message: &[u8]) -> (Reading, Vec<Name>, Vec<Given>) {
 
 /// The name at `at`, and its hash.
 fn unpack(message: &[u8], at: usize) -> Option<(Vec<u8>, Option<Hash>)> {
+    unpack_before(message, message.len(), at)
+}
+
+/// The same where the message is only the first `length` of the bytes that are held.
+fn unpack_before(bytes: &[u8], length: usize, at: usize) -> Option<(Vec<u8>, Option<Hash>)> {
     let mut held = Box::new([0xee; 4 * MAX_MESSAGE]);
-    let end = BEFORE + message.len();
-    held[BEFORE..end].copy_from_slice(message);
+    let there = BEFORE + bytes.len();
+    held[BEFORE..there].copy_from_slice(bytes);
     let mut out = [0xee; UNPACKED];
     let mut labels = Labels::default();
-    let length = labels.unpack(&Held::new(&held, end), &KEYS, Span::new(BEFORE, end), BEFORE + at, &mut out);
+    let message = Span::new(BEFORE, BEFORE + length);
+    let length = labels.unpack(&Held::new(&held, there), &KEYS, message, BEFORE + at, &mut out);
     (length != 0).then(|| (out[..length].to_vec(), suffixes(&KEYS, &labels).last()))
 }
 
@@ -215,6 +221,18 @@ fn pointers_lead_back_and_not_too_often() {
     assert_eq!(unpack(&[0xc0, 2, 0], 0), None);
     assert_eq!(unpack(&[1, b'a', 0xc0, 0], 0), None);
     assert_eq!(unpack(&[0, 0xc0], 1), None);
+}
+
+#[test]
+fn a_name_ends_with_the_message() {
+    // A label and the root; the root, a label and a pointer to the root.
+    for (bytes, at) in [(&[1, b'a', 0][..], 0), (&[0, 1, b'a', 0xc0, 0], 1)] {
+        assert_eq!(unpack_before(bytes, bytes.len(), at).map(|(name, _)| name), Some(vec![1, b'a', 0]));
+        for length in 0..bytes.len() {
+            assert_eq!(unpack_before(bytes, length, at), None, "{length}");
+            assert_eq!(unpack(&bytes[..length], at), None, "{length}");
+        }
+    }
 }
 
 #[test]
