@@ -475,6 +475,8 @@ pub struct Event {
 }
 /// Bytes that may follow an event: a name as it is on the wire, uncompressed and with the root's label, filled up with zeros.
 pub const EVENT_NAME: usize = 256;
+/// In [`Event::evidence`]: the name behind it is text as in a ClientHello or request, and not in wire form.
+pub const EVENT_NAME_IS_TEXT: u8 = 0x80;
 
 /// What a rule matched a packet's remote or service by.
 #[repr(u8)]

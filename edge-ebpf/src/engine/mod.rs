@@ -7,7 +7,7 @@ mod uninspectable;
 use crate::{
     abi::{FragmentKey, FragmentVerdict, MAX_WORDS, NameRules, OnUninspectable, Reason, RuleEntry, Verdict},
     bits::lowest_number,
-    inspect::Evidence,
+    inspect::Showing,
     packet::{Address, Family, Fragment, Mac, Packet, access::Frame},
 };
 pub use rows::Rows;
@@ -71,7 +71,7 @@ pub trait Tables {
 
 /// What a packet shows beside its headers.
 pub trait Shows {
-    /// The words at `offset` of its rows. Asked only where [`Evidence::shows`].
+    /// The words at `offset` of its rows. Asked only where [`Showing::shows`].
     fn shown(&self, tables: &impl Tables, offset: u32) -> ShownWords;
 }
 
@@ -84,7 +84,7 @@ pub trait Observer: Shows {
     /// Minutes since the Unix epoch.
     fn minute(&mut self) -> u64;
     /// What the packet shows beside its headers, for the device whose row is at `device`. Asked only where a rule is about names.
-    fn evidence(&mut self, side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, device: u32) -> Evidence;
+    fn evidence(&mut self, side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, device: u32) -> Showing;
     /// As [`could_match`].
     fn could_match(&mut self, rows: Rows, first: u32, any_service: bool, tables: &impl Tables) -> bool;
     /// Whether the packet is within the rule's rate; then it has been paid for.
@@ -184,7 +184,7 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
         return Some(Decision::by_rule(Verdict::Pass, rule));
     }
     let device = device_row(side, packet, tables)?;
-    let evidence = if tables.has_names() { observer.evidence(side, frame, packet, tables, device) } else { Evidence::NONE };
+    let evidence = if tables.has_names() { observer.evidence(side, frame, packet, tables, device) } else { Showing::NONE };
     if evidence.is_deferred() {
         return None;
     }

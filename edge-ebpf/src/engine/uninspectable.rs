@@ -3,7 +3,7 @@
 use super::{Cause, Decision, Observer, Shows, Side, Tables, active, device_row, remote, remote_row, rows::Rows};
 use crate::{
     abi::{MAX_RULES, MAX_WORDS, OnUninspectable, Reason, Verdict},
-    inspect::Evidence,
+    inspect::Showing,
     packet::{Family, Packet, access::Frame},
 };
 
@@ -57,7 +57,7 @@ fn restricting(rows: Rows, tables: &impl Tables) -> u64 {
 #[inline(always)]
 pub(super) fn obstructed(
     decision: Decision,
-    evidence: Evidence,
+    evidence: Showing,
     rows: Rows,
     first: Option<u32>,
     tables: &impl Tables,

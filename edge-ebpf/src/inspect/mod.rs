@@ -76,7 +76,7 @@ pub struct State {
     pub kept: u32,
     /// A [`Carried`].
     pub carried: u32,
-    /// Bits of the [`Evidence`] so far.
+    /// Bits of the [`Showing`] so far.
     pub evidence: u32,
     /// Not 0: what is read begins a stream, or goes on where a hello was left.
     pub strict: u32,
@@ -127,9 +127,9 @@ pub enum Carried {
 
 /// What the decision needs to know, in one number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Evidence(u32);
+pub struct Showing(u32);
 
-impl Evidence {
+impl Showing {
     const SHOWS: u32 = 1;
     const ASKS_KEYS: u32 = 2;
     const DEFERRED: u32 = 4;
@@ -196,12 +196,12 @@ pub trait Steps {
     /// The segment's request, into [`State::host`] and [`State::number`].
     fn http(&mut self) -> Reading;
     /// As [`finish`].
-    fn finish(&mut self, read: Read, reading: Reading) -> Evidence;
+    fn finish(&mut self, read: Read, reading: Reading) -> Showing;
 }
 
 /// What a packet from the inside shows.
 #[inline(always)]
-pub fn inspect(steps: &mut impl Steps) -> Evidence {
+pub fn inspect(steps: &mut impl Steps) -> Showing {
     let mut read = steps.begin();
     let reading = match read {
         Read::Nothing | Read::Request => Reading::Other,
@@ -254,7 +254,7 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
     let learned = interest.names && memory.learned(packet);
     let tcp = packet.protocol == protocol::TCP;
     if !tcp && packet.protocol != protocol::UDP {
-        memory.with(|state| state.evidence |= if learned { Evidence::SHOWS } else { 0 });
+        memory.with(|state| state.evidence |= if learned { Showing::SHOWS } else { 0 });
         return Read::Nothing;
     }
     let hash = memory.flow_hash(frame, packet);
@@ -279,7 +279,7 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
         state.shown.signatures = u32::from(flow.signatures) | signatures;
         state.sequence = segment.sequence;
         if learned || signatures != 0 || flow.is(state::MARKED) {
-            state.evidence |= Evidence::SHOWS;
+            state.evidence |= Showing::SHOWS;
         }
     });
     if !interest.names {
@@ -341,14 +341,14 @@ fn order(segment: Segment, hash: u64, flow: Flow, memory: &mut impl Memory) -> R
 
 /// What follows from what was read.
 #[inline(always)]
-pub fn finish(state: &mut State, read: Read, reading: Reading) -> Evidence {
+pub fn finish(state: &mut State, read: Read, reading: Reading) -> Showing {
     match read {
         Read::Nothing => {}
         Read::DnsOverUdp | Read::DnsOverTcp => asked(state, matches!(read, Read::DnsOverUdp), reading),
         Read::Request => requested(state, reading),
         Read::Segment | Read::Appended => greeted(state, matches!(read, Read::Appended), reading),
     }
-    Evidence(state.evidence)
+    Showing(state.evidence)
 }
 
 #[inline(always)]
@@ -368,9 +368,9 @@ fn asked(state: &mut State, over_udp: bool, reading: Reading) {
         }
     }
     state.carried = Carried::Question as u32;
-    state.evidence |= Evidence::SHOWS;
+    state.evidence |= Showing::SHOWS;
     if over_udp {
-        state.evidence |= Evidence::QUERY | if keys { Evidence::ASKS_KEYS } else { 0 };
+        state.evidence |= Showing::QUERY | if keys { Showing::ASKS_KEYS } else { 0 };
     }
 }
 
@@ -416,7 +416,7 @@ fn requested(state: &mut State, reading: Reading) {
 impl State {
     #[inline(always)]
     fn block(&mut self, reason: Reason) {
-        self.evidence |= (reason as u32 + 1) << Evidence::OBSTACLE;
+        self.evidence |= (reason as u32 + 1) << Showing::OBSTACLE;
     }
 
     /// The segment carries the name that was read last, and marks its flow with it.
@@ -425,7 +425,7 @@ impl State {
         let number = self.number;
         self.carried = carried as u32;
         self.shown.names[0] = number;
-        self.evidence |= Evidence::SHOWS;
+        self.evidence |= Showing::SHOWS;
         if number != 0 {
             mark(&mut self.next, number, 0);
             mark(&mut self.next_if_passed, number, 0);

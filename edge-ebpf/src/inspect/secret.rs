@@ -11,6 +11,8 @@ pub const SECRETS: usize = 8;
 /// Their places.
 const FLOW: [usize; 5] = [0, 1, 2, 3, 4];
 const ADDRESS: [usize; 2] = [5, 6];
+/// Where the hash of a learned name begins.
+pub const NAME: usize = 7;
 
 pub trait Secrets {
     /// `place` is less than [`SECRETS`].
@@ -32,7 +34,7 @@ fn product(word: u64, secret: u64) -> u64 {
 
 /// The finalizer of splitmix64 (Steele, Lea, Flood 2014).
 #[inline(always)]
-const fn mix(value: u64) -> u64 {
+pub const fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)

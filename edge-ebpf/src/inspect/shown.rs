@@ -2,7 +2,7 @@
 
 use super::{NAMES, Shown, learned};
 use crate::{
-    abi::MAX_SIGNATURES,
+    abi::{Evidence, MAX_SIGNATURES},
     engine::{ShownWords, Tables},
 };
 
@@ -40,6 +40,28 @@ impl ShownRows {
             }
         }
         *signatures = shown.signatures;
+    }
+
+    /// By which of the rows the rule matches that is `bit` of the words at `offset`, and the place of the learned address if it is that.
+    /// `by_flow`: the last of the names is its flow's.
+    #[inline(always)]
+    pub fn ground(&self, tables: &impl Tables, offset: u32, bit: u64, by_flow: bool) -> (Evidence, usize) {
+        let Self { remote, monitored, signatures: _ } = self;
+        let mut ground = (Evidence::Address, 0);
+        if self.service(tables, offset) & bit != 0 {
+            ground = (Evidence::Signature, 0);
+        }
+        for place in 0..learned::WAYS {
+            if (tables.pool(remote[NAMES + place] + offset) | tables.pool(monitored[place] + offset)) & bit != 0 {
+                ground = (Evidence::Learned, place);
+            }
+        }
+        for place in (0..NAMES).rev() {
+            if tables.pool(remote[place] + offset) & bit != 0 {
+                ground = (if by_flow && place == NAMES - 1 { Evidence::Flow } else { Evidence::Name }, 0);
+            }
+        }
+        ground
     }
 
     /// The words at `offset` of all of them.

@@ -31,6 +31,8 @@ pub struct Questions {
     pub first: Span,
     /// Offset of the first query's header.
     pub header: u32,
+    /// Behind the last question that was read.
+    pub behind: u32,
     /// Row of each question's name.
     pub rows: [u32; MAX_QUESTIONS],
     /// Type of each question (IANA, DNS RR types).
@@ -118,6 +120,7 @@ pub fn query(
         if turn == 0 {
             questions.first = Span::new(at, behind);
         }
+        questions.behind = behind as u32;
         questions.types[turn] = fixed.u16::<0>();
         questions.rows[turn] = names.row();
         questions.count = turn as u32 + 1;

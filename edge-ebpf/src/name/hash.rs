@@ -82,6 +82,12 @@ impl Hash {
         Self { tag: seeds.seed(seed::LABEL[0]), place: seeds.seed(seed::LABEL[1]) }
     }
 
+    /// This one where `mask` is all ones, `other` where it is 0.
+    #[inline(always)]
+    pub(super) fn or(self, other: Self, mask: u64) -> Self {
+        Self { tag: self.tag & mask | other.tag & !mask, place: self.place & mask | other.place & !mask }
+    }
+
     /// With the label's next `bytes`, the first one lowest and zeros above: eight, or the fewer that end it, which may be none.
     #[inline(always)]
     pub(super) fn word(self, seeds: &impl Seeds, word: u64, bytes: u64) -> Self {

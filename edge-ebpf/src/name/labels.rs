@@ -5,10 +5,10 @@
 //! leaves behind is forgotten for the verifier, to which all turns then look alike.
 
 use super::{
-    Walked,
+    Span, Walked,
     hash::{Hash, Seeds, before, bytes_of, first},
 };
-use crate::packet::access::{Bytes, at_most_8, forget, opaque};
+use crate::packet::access::{Bytes, HeldMut, at_most_8, forget, if_less, if_zero, one, opaque};
 
 /// Labels of the longest name: one byte each, and its length.
 pub const MAX_LABELS: usize = 127;
@@ -16,6 +16,14 @@ pub const MAX_LABELS: usize = 127;
 pub const MAX_NAME: usize = 255;
 /// Labels, rounded up to what a mask can bound.
 const PLACES: usize = 128;
+/// Compression pointers that are followed in a name.
+pub const MAX_POINTERS: usize = 16;
+/// Bytes of a buffer for a name without them; half of them are used, see [`HeldMut`].
+pub const UNPACKED: usize = 512;
+const MAX_LABEL: usize = 63;
+/// The first byte of a pointer, and the bits of the two that are its target (RFC 1035 section 4.1.4).
+const POINTER: usize = 0xc0;
+const TARGET: usize = 0x3fff;
 
 /// Hashes of a name's labels, the first label first.
 #[repr(C)]
@@ -55,57 +63,83 @@ impl Labels {
         let limit = at + MAX_NAME;
         let Some(view) = bytes.view::<8>(at - 8) else { return Walked::CUT };
         let noise = view.text::<0>();
-        let mut at = forget(at, noise);
-        // Not the same noise: the verifier would take them for one value, and states where they are not for others.
-        let mut count = forget(0, noise.wrapping_add(1));
-        let mut hash = Hash::label(seeds);
-        // Bytes of the label that are left, plus one; 0 between labels.
-        let mut open = forget(0, noise.wrapping_add(2));
+        let mut walk = Walk::new(seeds, at, noise);
         for _ in 0..PLACES {
-            if open == 0 {
-                // A type follows the name, so there is a second byte.
-                let Some(view) = bytes.view::<2>(at) else { return Walked::CUT };
-                let length = usize::from(view.u8::<0>());
-                at += 1;
-                if length == 0 {
-                    self.count = count as u64;
-                    return if at > end {
-                        Walked::CUT
-                    } else if at > limit {
-                        Walked::MALFORMED
-                    } else {
-                        Walked::ended(at)
-                    };
-                }
-                // A pointer, or one of the kinds of labels that were given up (RFC 6891 section 5).
-                if length > 63 {
-                    return Walked::MALFORMED;
-                }
-                hash = Hash::label(seeds);
-                at = forget(at, noise);
-                open = forget(length + 1, noise);
+            let between = walk.is_between();
+            // A type follows the name, so there is a second byte.
+            let Some(view) = bytes.view::<2>(walk.at) else { return Walked::CUT };
+            let length = usize::from(view.u8::<0>()) & between;
+            if length | !between == 0 {
+                self.count = walk.count as u64;
+                let behind = walk.at + 1;
+                return if behind > end {
+                    Walked::CUT
+                } else if behind > limit {
+                    Walked::MALFORMED
+                } else {
+                    Walked::ended(behind)
+                };
             }
-            let whole = open > 8;
-            let step = at_most_8(open - 1);
-            at += step;
-            // Always eight bytes, of which those before the label are shifted out: nothing is read behind it.
-            let Some(view) = bytes.view::<8>(at - 8) else { return Walked::CUT };
-            let read = view.text::<0>();
-            let shift = 32 - 4 * step;
-            hash = hash.word(seeds, (read >> shift) >> shift, step as u64);
-            if whole {
-                hash = hash.next();
-                open -= 8;
-            } else {
-                self.set(count, hash);
-                count += 1;
-                open = 0;
+            // A pointer, or one of the kinds of labels that were given up (RFC 6891 section 5).
+            if length > MAX_LABEL {
+                return Walked::MALFORMED;
             }
-            at = forget(at, read);
-            open = forget(open, read);
-            count = forget(count, read);
+            if walk.step(self, bytes, seeds, length, between).is_none() {
+                return Walked::CUT;
+            }
         }
         Walked::MALFORMED
+    }
+
+    /// Reads the name at `at` in the DNS `message`, where compression pointers may stand in it, each to an earlier place than its own. `out`
+    /// gets it as [`Self::wire`] would read it, without pointers and in its own case. Returns how many bytes of `out` that are; 0: it is no
+    /// name. There are at least eight bytes before the message.
+    #[inline(always)]
+    pub fn unpack(&mut self, bytes: &impl Bytes, seeds: &impl Seeds, message: Span, at: usize, out: &mut [u8; UNPACKED]) -> usize {
+        let (start, end) = (message.start as usize, message.end as usize);
+        let mut out = HeldMut::new(out);
+        let Some(view) = bytes.view::<8>(start - 8) else { return 0 };
+        let noise = view.text::<0>();
+        let mut walk = Walk::new(seeds, at, noise);
+        // Bytes of `out`.
+        let mut have = forget(0, noise.wrapping_add(3));
+        let mut pointers = forget(0, noise.wrapping_add(4));
+        for _ in 0..PLACES + MAX_POINTERS {
+            let between = walk.is_between();
+            let place = walk.at;
+            let Some(view) = bytes.view::<1>(place) else { return 0 };
+            let first = usize::from(view.u8::<0>()) & between;
+            if first | !between == 0 {
+                self.count = walk.count as u64;
+                out.set_text(have, 0);
+                return if place < end { have + 1 } else { 0 };
+            }
+            if first > MAX_LABEL && first < POINTER {
+                return 0;
+            }
+            // A pointer is read as a label of one byte, its second, which is then not counted.
+            let label = if_less(first, POINTER);
+            out.set_text(have, first as u64);
+            have += one(between & label);
+            let length = first & label | one(!label);
+            let Some(Taken { word, length, read }) = walk.step(self, bytes, seeds, length, between) else { return 0 };
+            out.set_text(have, word);
+            have = forget(have + (length & label), read);
+            let target = start + ((first << 8 | word as usize & 0xff) & TARGET);
+            // The root's byte is still to come.
+            if walk.at > end || have >= MAX_NAME || !if_less(target, place) & !label != 0 {
+                return 0;
+            }
+            walk.at = forget(walk.at & label | target & !label, read);
+            walk.count = forget(walk.count - one(!label), read);
+            have = forget(have, read);
+            pointers += one(!label);
+            if pointers > MAX_POINTERS {
+                return 0;
+            }
+            pointers = forget(pointers, read);
+        }
+        0
     }
 
     /// Reads the text from `at` to before `end`, of which a dot at the end is no part. There are at least eight bytes before it.
@@ -162,5 +196,64 @@ impl Labels {
             count = forget(count, read);
         }
         Walked::MALFORMED
+    }
+}
+
+/// Where the walk over a DNS name's labels stands. A turn has one way to the next one: the verifier would follow each.
+struct Walk {
+    at: usize,
+    /// Bytes of the label that are left, plus one; 0 between labels.
+    open: usize,
+    count: usize,
+    hash: Hash,
+}
+
+/// Bytes of a label.
+struct Taken {
+    /// The first one lowest, zeros above.
+    word: u64,
+    /// How many, up to eight.
+    length: usize,
+    /// What was read for them, as noise.
+    read: u64,
+}
+
+impl Walk {
+    #[inline(always)]
+    fn new(seeds: &impl Seeds, at: usize, noise: u64) -> Self {
+        // Each with noise of its own: the verifier would take equal ones for one value, and states where they are not for others.
+        let (at, count, open) = (forget(at, noise), forget(0, noise.wrapping_add(1)), forget(0, noise.wrapping_add(2)));
+        Self { at, open, count, hash: Hash::label(seeds) }
+    }
+
+    /// All ones between labels, else 0.
+    #[inline(always)]
+    fn is_between(&self) -> usize {
+        if_zero(self.open)
+    }
+
+    /// Takes up to eight bytes: of the label that is open, or `between` labels of the one of `length` bytes that begins behind its length.
+    /// `None`: they are not all there.
+    #[inline(always)]
+    fn step(&mut self, labels: &mut Labels, bytes: &impl Bytes, seeds: &impl Seeds, length: usize, between: usize) -> Option<Taken> {
+        let open = self.open | (length + 1) & between;
+        let length = at_most_8(open - 1);
+        let at = self.at + one(between) + length;
+        // Always eight bytes, of which those before the label are shifted out: nothing is read behind it.
+        let read = bytes.view::<8>(at - 8)?.text::<0>();
+        let shift = 32 - 4 * length;
+        let word = (read >> shift) >> shift;
+        let hash = Hash::label(seeds).or(self.hash, between as u64).word(seeds, word, length as u64);
+        // Of a label that goes on, the next turn writes over it.
+        labels.set(self.count, hash);
+        // After eight bytes a label goes on, be it with none.
+        let ends = if_less(open, 9);
+        self.at = forget(at, read);
+        self.count = forget(self.count + one(ends), read);
+        // By a value that is forgotten once more: after the branch nothing tells which way it went.
+        let open = forget(open.wrapping_sub(8) & !ends, read);
+        self.hash = hash.next();
+        self.open = forget(open, read);
+        Some(Taken { word, length, read })
     }
 }

@@ -4,6 +4,7 @@
 //! label by label (`labels`) and looked up (`table`). The kernel program has these steps as functions of its own, which is what [`Names`]
 //! is for.
 
+pub mod answer;
 pub mod dns;
 pub mod hash;
 pub mod http;

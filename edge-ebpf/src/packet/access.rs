@@ -47,6 +47,26 @@ pub(crate) fn forget(value: usize, noise: u64) -> usize {
     }
 }
 
+/// All ones for 0, else 0, to select by: without a branch, as in [`at_most_8`]. `value` has less than 64 bits.
+///
+/// The bit that such a mask stands for is [`one`]: where it meets a constant by AND, the verifier of 6.18 follows both ways.
+#[inline(always)]
+pub(crate) fn if_zero(value: usize) -> usize {
+    if_less(value, 1)
+}
+
+/// All ones where `value` is less than `limit`, else 0; as [`if_zero`].
+#[inline(always)]
+pub(crate) fn if_less(value: usize, limit: usize) -> usize {
+    opaque(((value.wrapping_sub(limit) as isize) >> (isize::BITS - 1)) as usize)
+}
+
+/// 1 for all ones, 0 for 0.
+#[inline(always)]
+pub(crate) fn one(mask: usize) -> usize {
+    mask.wrapping_neg()
+}
+
 /// A frame from its first byte to its last one that is in linear memory.
 #[derive(Clone, Copy)]
 pub struct Frame<'a> {
@@ -106,8 +126,7 @@ pub fn bounded<const MAX: usize>(value: usize) -> usize {
 #[inline(always)]
 pub(crate) fn at_most_8(rest: usize) -> usize {
     let over = rest.wrapping_sub(8);
-    let if_less = opaque(((over as isize) >> (isize::BITS - 1)) as usize);
-    (over & if_less).wrapping_add(8)
+    (over & if_less(rest, 8)).wrapping_add(8)
 }
 
 /// The first bytes of the lower half of a buffer of fixed size, such as a map value. The upper half is there so that a mask bounds offsets.

@@ -20,15 +20,22 @@ impl Packet {
     /// From and to where the payload of a TCP or UDP packet lies, as far as IP, UDP and the frame say that there is any; else nothing.
     #[inline(always)]
     pub fn payload(&self, frame: &Frame<'_>) -> (usize, usize) {
+        self.payload_within(frame, frame.length())
+    }
+
+    /// The same, of a packet of `length` bytes, of which the frame has the headers.
+    #[inline(always)]
+    pub fn payload_within(&self, frame: &Frame<'_>, length: usize) -> (usize, usize) {
         const NONE: (usize, usize) = (0, 0);
-        let Some(length) = frame.view::<2>(self.network + if matches!(self.family, Family::V4) { 2 } else { 4 }) else { return NONE };
-        let length = usize::from(length.u16::<0>());
-        let mut end = frame.length();
+        let place = self.network + if matches!(self.family, Family::V4) { 2 } else { 4 };
+        let Some(announced) = frame.view::<2>(place) else { return NONE };
+        let announced = usize::from(announced.u16::<0>());
+        let mut end = length;
         // A jumbogram's length is elsewhere.
         let announced = match self.family {
-            Family::V4 => self.network + length,
-            _ if length == 0 => end,
-            _ => self.network + IPV6_HEADER + length,
+            Family::V4 => self.network + announced,
+            _ if announced == 0 => end,
+            _ => self.network + IPV6_HEADER + announced,
         };
         if announced < end {
             end = announced;

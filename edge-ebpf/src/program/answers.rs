@@ -1,11 +1,307 @@
-//! Entry point for frames towards devices.
+//! DNS answers on their way to devices teach what addresses watched names have, before a device can use one.
+//!
+//! The program hangs on the egress of inside interfaces, so that answers of the gateway's own resolver count as well as those that are
+//! forwarded. It lets everything go on. Each step is a function of its own, see `names`.
 
-use aya_ebpf::{macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::bpf_skb_load_bytes,
+    macros::{classifier, map},
+    maps::PerCpuArray,
+    programs::TcContext,
+};
+use edge_ebpf::{
+    abi::AnswerResult,
+    inspect::{
+        DNS_PORT,
+        learned::{self, LearnedEntry, NAME_WORDS, WAYS},
+        secret,
+    },
+    name::{
+        Reading, Span,
+        answer::{self, Given, MAX_MESSAGE, MAX_TARGETS},
+        hash::fold,
+        labels::{Labels, UNPACKED},
+        table,
+    },
+    packet::{
+        Fragment, Packet,
+        access::{Frame, Held, bounded},
+        protocol,
+    },
+};
+
+use super::{clock, constants, count, learned::Secret, maps, names::Table};
 
 /// `TC_ACT_UNSPEC` of `linux/pkt_cls.h`: whoever comes next decides.
 const GO_ON: i32 = -1;
 
+/// What [`Held`] needs for the longest message and [`BEFORE`].
+const HELD: usize = 4 * MAX_MESSAGE;
+/// Bytes before the message.
+const BEFORE: usize = 8;
+/// In place of a number: what is there is no name.
+const NO_NAME: u32 = u32::MAX;
+/// Watched names that one answer teaches.
+const MAX_WATCHED: usize = 4;
+
+/// What the steps leave to each other.
+#[repr(C)]
+struct State {
+    /// Of the message.
+    length: u32,
+    /// Of the name that was read last.
+    name_length: u32,
+    /// Its number, and its place among the answer's names.
+    number: u32,
+    index: u32,
+    answer: answer::Answer,
+    labels: Labels,
+    /// Of the name that was read last, whatever its case.
+    hash: u64,
+    /// The name that was read last, without pointers.
+    name: [u8; UNPACKED],
+    /// The message behind [`BEFORE`] other bytes.
+    held: [u8; HELD],
+}
+
+#[map]
+static ANSWER: PerCpuArray<State> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's state. `None`: the kernel rules that out.
+#[inline(always)]
+fn state<'a>() -> Option<&'a mut State> {
+    // SAFETY: a live map value; programs of this CPU that run one after the other are its only users.
+    ANSWER.get_ptr_mut(0).map(|state| unsafe { &mut *state })
+}
+
+/// Frames towards devices.
 #[classifier]
-pub fn edge_answers(_: TcContext) -> i32 {
+pub fn edge_answers(context: TcContext) -> i32 {
+    let frame = linear(&context);
+    // Most are plain, and no answers.
+    let plain = if let Some(packet) = Packet::plain_v4(&frame) { Some(packet) } else { Packet::plain_v6(&frame) };
+    let is_other = match plain {
+        Some(packet) => packet.ports(&frame).0 != DNS_PORT,
+        None => false,
+    };
+    if !is_other {
+        edge_answers_read(context.skb.skb);
+    }
     GO_ON
 }
+
+#[inline(always)]
+fn linear(context: &TcContext) -> Frame<'_> {
+    // SAFETY: the kernel gives these as the bounds of the linear part; nothing resizes it while the frame is borrowed.
+    unsafe { Frame::from_raw(context.data(), context.data_end()) }
+}
+
+/// Finds the DNS message in the frame, and learns from it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answers_read(skb: *mut __sk_buff) -> u32 {
+    let context = TcContext::new(skb);
+    let frame = linear(&context);
+    let packet = Packet::parse(&frame);
+    if packet.fault.is_some() || !matches!(packet.fragment, Fragment::Whole) || packet.ports(&frame).0 != DNS_PORT {
+        return 0;
+    }
+    let length = context.len();
+    let (start, end) = packet.payload_within(&frame, length as usize);
+    if start >= end {
+        return 0;
+    }
+    let result = if packet.protocol == protocol::TCP {
+        AnswerResult::Tcp
+    } else if end - start > MAX_MESSAGE {
+        AnswerResult::TooLong
+    } else {
+        match edge_answers_load(skb, start as u64, (end - start) as u64) {
+            0 => AnswerResult::Malformed,
+            _ => match Reading::from_u32(edge_answers_walk()) {
+                Reading::Name => match edge_answers_teach() {
+                    TAUGHT => AnswerResult::Learned,
+                    NOT_READ => AnswerResult::Malformed,
+                    _ => AnswerResult::Nothing,
+                },
+                Reading::NoName => AnswerResult::Nothing,
+                // A query of the gateway's, or an error.
+                Reading::Other => return 0,
+                Reading::TooLong => AnswerResult::TooLong,
+                Reading::Malformed | Reading::Incomplete => AnswerResult::Malformed,
+            },
+        }
+    };
+    count::answer(result, u64::from(length));
+    0
+}
+
+/// Copies the message to the state. 0: it is not all there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answers_load(skb: *mut __sk_buff, start: u64, length: u64) -> u32 {
+    let Some(state) = state() else { return 0 };
+    let length = bounded::<{ MAX_MESSAGE - 1 }>(length as usize - 1) + 1;
+    state.length = length as u32;
+    let message = &raw mut state.held[BEFORE];
+    // SAFETY: the context is the kernel's, and there is room for `length` bytes.
+    u32::from(unsafe { bpf_skb_load_bytes(skb.cast(), start as u32, message.cast(), length as u32) } == 0)
+}
+
+/// A [`Reading`] of the message as an answer; what it is about is in the state.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answers_walk() -> u32 {
+    let Some(State { length, answer, held, .. }) = state() else { return Reading::Malformed as u32 };
+    let end = BEFORE + *length as usize;
+    answer::walk(&Held::new(held, end), Span::new(BEFORE, end), answer) as u32
+}
+
+/// What became of the names: [`edge_answers_teach`].
+const NOT_WATCHED: u32 = 0;
+const TAUGHT: u32 = 1;
+const NOT_READ: u32 = 2;
+
+/// Gives every address of the answer to each of its names that is watched. Nothing is taught before all names are read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answers_teach() -> u32 {
+    let mut watched = 0u32;
+    for index in 0..=MAX_TARGETS {
+        if index >= names() {
+            break;
+        }
+        match edge_answers_name(index as u64) {
+            NO_NAME => return NOT_READ,
+            0 => {}
+            _ => watched |= 1 << index,
+        }
+    }
+    if watched == 0 {
+        return NOT_WATCHED;
+    }
+    let mut left = MAX_WATCHED;
+    for index in 0..=MAX_TARGETS {
+        if watched >> index & 1 == 0 || left == 0 {
+            continue;
+        }
+        left -= 1;
+        // Mostly it is the one that was read last.
+        let read = state().is_some_and(|state| state.index == index as u32);
+        if !read {
+            edge_answers_name(index as u64);
+        }
+        edge_answers_learn();
+    }
+    TAUGHT
+}
+
+#[inline(always)]
+fn names() -> usize {
+    state().map_or(0, |state| state.answer.names())
+}
+
+/// Reads one of the answer's names into the state. Returns its number, or [`NO_NAME`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answers_name(index: u64) -> u32 {
+    let Some(State { length, name_length, number, index: last, answer, labels, name, held, .. }) = state() else { return NO_NAME };
+    let end = BEFORE + *length as usize;
+    let at = answer.name(index as usize);
+    let unpacked = labels.unpack(&Held::new(held, end), &Table, Span::new(BEFORE, end), at, name);
+    *name_length = unpacked as u32;
+    if unpacked == 0 {
+        return NO_NAME;
+    }
+    *last = index as u32;
+    *number = table::find(&Table, labels);
+    *number
+}
+
+/// Learns the answer's addresses for the name in the state.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answers_learn() -> u32 {
+    let Some(state) = state() else { return 0 };
+    state.hash = folded(state);
+    for index in 0..answer::MAX_ADDRESSES {
+        if index >= state.answer.addresses() {
+            break;
+        }
+        edge_answers_learn_one(index as u64);
+    }
+    0
+}
+
+/// Folds the name's case, and returns what it is known by.
+#[inline(always)]
+fn folded(state: &mut State) -> u64 {
+    let mut hash = constants::secret(secret::NAME);
+    let words = (&raw mut state.name).cast::<u64>();
+    for index in 0..NAME_WORDS {
+        if index * 8 >= state.name_length as usize {
+            break;
+        }
+        let word = words.wrapping_add(index);
+        // SAFETY: the name has room for so many words. Lengths of labels are no letters.
+        let folded = unsafe {
+            let folded = fold(word.read_unaligned());
+            word.write_unaligned(folded);
+            folded
+        };
+        let rest = state.name_length as usize - index * 8;
+        let folded = if rest < 8 { folded << (64 - 8 * rest as u32) } else { folded };
+        hash = secret::mix(hash ^ folded);
+    }
+    hash
+}
+
+/// Learns one address. 0: there is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answers_learn_one(index: u64) -> u32 {
+    let Some(state) = state() else { return 0 };
+    let end = BEFORE + state.length as usize;
+    let Some(Given { family: _, address, ttl }) = state.answer.address(&Held::new(&state.held, end), index as usize) else { return 0 };
+    let tag = secret::address(&Secret, address);
+    let place = learned::place(tag, constants::learned_mask());
+    let Some(bucket) = maps::LEARNED.get_ptr_mut(place) else { return 0 };
+    // SAFETY: a live map value; a processor that writes an entry at once with this one leaves one of both.
+    let bucket = unsafe { &mut *bucket };
+    let expires = clock::second().saturating_add(constants::time_to_live(ttl));
+    let generation = constants::generation() as u16;
+    let first = place * WAYS as u32;
+    let mut way = WAYS;
+    for known in 0..WAYS {
+        let same = bucket[known].tag == tag && maps::LEARNED_NAMES.get(first + known as u32).is_some_and(|name| name.hash == state.hash);
+        if same {
+            way = known;
+        }
+    }
+    if way < WAYS {
+        let entry = &mut bucket[way & (WAYS - 1)];
+        if entry.expires < expires {
+            entry.expires = expires;
+        }
+        (entry.number, entry.generation) = (state.number as u16, generation);
+        return 1;
+    }
+    let way = learned::victim(bucket) & (WAYS - 1);
+    let Some(name) = maps::LEARNED_NAMES.get_ptr_mut(first + way as u32) else { return 0 };
+    let entry = &raw mut bucket[way];
+    // Without a tag it is nobody's: who looks it up meanwhile finds nothing, and who gives it a number anew does not.
+    // SAFETY: live map values.
+    unsafe {
+        (&raw mut (*entry).tag).write_volatile(0);
+        (*name).hash = state.hash;
+        (*name).wire = (&raw const state.name).cast::<[u64; NAME_WORDS]>().read_unaligned();
+        (&raw mut (*entry).expires).write_volatile(expires);
+        (&raw mut (*entry).number).write_volatile(state.number as u16);
+        (&raw mut (*entry).generation).write_volatile(generation);
+        (&raw mut (*entry).tag).write_volatile(tag);
+    }
+    1
+}
+
+const _: () = assert!(UNPACKED >= 8 * NAME_WORDS && size_of::<LearnedEntry>() == 16);

@@ -3,8 +3,8 @@
 
 use edge_ebpf::{
     abi::{
-        CLOCK_STANDS, INTERFACE_HASH, Link, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, OnUninspectable, POOL, Pool, ROOT, Reason, Row,
-        RuleEntry, Services, SignatureEntry, service,
+        CLOCK_STANDS, DnsReject, INTERFACE_HASH, Link, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, OnUninspectable, POOL, Pool, ROOT, Reason,
+        Row, RuleEntry, Services, SignatureEntry, service,
     },
     inspect::secret::SECRETS,
     name::hash::SEEDS,
@@ -256,8 +256,12 @@ pub fn time_to_live(seconds: u32) -> u32 {
     if seconds > MAX_TTL.get() { MAX_TTL.get() } else { seconds }
 }
 #[inline(always)]
-pub fn dns_reject() -> u32 {
-    DNS_REJECT.get()
+pub fn dns_reject() -> DnsReject {
+    match DNS_REJECT.get() {
+        1 => DnsReject::Refused,
+        2 => DnsReject::NullAddress,
+        _ => DnsReject::NxDomain,
+    }
 }
 #[inline(always)]
 pub fn clock_stands() -> bool {

@@ -1,7 +1,7 @@
 //! Per-CPU counters: no lock, no atomic, summed by the agent.
 
 use aya_ebpf::maps::PerCpuArray;
-use edge_ebpf::abi::{Counter, Reason, Verdict};
+use edge_ebpf::abi::{AnswerResult, Counter, Reason, Verdict};
 
 use super::maps;
 
@@ -19,6 +19,11 @@ fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
 #[inline(always)]
 pub fn rule(slot: u32, bytes: u64) {
     add(&maps::RULE_COUNTERS, slot, bytes);
+}
+
+#[inline(always)]
+pub fn answer(result: AnswerResult, bytes: u64) {
+    add(&maps::ANSWERS, result as u32, bytes);
 }
 
 #[inline(always)]

@@ -58,6 +58,12 @@ impl<const LINEAR: bool> Buffer for Context<LINEAR> {
         unsafe { helpers::generated::bpf_xdp_adjust_head(self.raw(), -(bytes as i32)) == 0 }
     }
 
+    #[inline(always)]
+    fn shrink_head(&mut self, bytes: usize) -> bool {
+        // SAFETY: as in `grow_head`.
+        unsafe { helpers::generated::bpf_xdp_adjust_head(self.raw(), bytes as i32) == 0 }
+    }
+
     /// Of all buffers of the frame.
     #[inline(always)]
     fn length(&self) -> usize {
@@ -71,7 +77,15 @@ impl<const LINEAR: bool> Buffer for Context<LINEAR> {
     #[inline(always)]
     fn truncate(&mut self, len: usize) -> bool {
         let delta = len as i32 - self.length() as i32;
-        // SAFETY: the context is the kernel's; on failure nothing changes. Frames are never grown: a shorter one is sent as it is.
+        // SAFETY: the context is the kernel's; on failure nothing changes.
         delta > 0 || unsafe { helpers::generated::bpf_xdp_adjust_tail(self.raw(), delta) == 0 }
+    }
+
+    /// The kernel fills what is new with zeros.
+    #[inline(always)]
+    fn resize(&mut self, len: usize) -> bool {
+        let delta = len as i32 - self.length() as i32;
+        // SAFETY: as in `truncate`.
+        unsafe { helpers::generated::bpf_xdp_adjust_tail(self.raw(), delta) == 0 }
     }
 }

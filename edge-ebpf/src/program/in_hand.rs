@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::xdp_md, macros::map, maps::PerCpuArray, programs::XdpContext};
 use edge_ebpf::packet::Packet;
 
-use super::frame::Context;
+use super::{constants, frame::Context};
 
 #[map]
 static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
@@ -15,10 +15,12 @@ static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 pub struct Found {
     /// Class of the device.
     pub device: u32,
-    /// Bits of an [`edge_ebpf::inspect::Evidence`].
-    pub evidence: u32,
+    /// Bits of an [`edge_ebpf::inspect::Showing`].
+    pub showing: u32,
     /// Not 0: it was looked into.
     pub inspected: u32,
+    /// Why it could not be inspected, plus one; 0: it could.
+    pub reason: u32,
 }
 
 /// `None`: there is no such place, which the kernel rules out.
@@ -32,6 +34,12 @@ pub fn found<'a>() -> Option<&'a mut Found> {
 #[inline(always)]
 pub fn put(packet: &Packet) -> bool {
     let Some(place) = PACKET.get_ptr_mut(0) else { return false };
+    if constants::has_names()
+        && let Some(found) = found()
+    {
+        // Nothing yet.
+        *found = Found { device: 0, showing: 0, inspected: 0, reason: 0 };
+    }
     // SAFETY: a live map value of this CPU, see `count`.
     unsafe { place.write(*packet) };
     true

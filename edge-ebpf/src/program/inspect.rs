@@ -1,11 +1,16 @@
 //! What a packet shows beside its headers, over maps: the library's inspection with its steps as functions of their own.
 
-use aya_ebpf::{bindings::xdp_md, macros::map, maps::PerCpuArray, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{xdp_action, xdp_md},
+    macros::map,
+    maps::PerCpuArray,
+    programs::XdpContext,
+};
 use edge_ebpf::{
-    abi::{MAX_SIGNATURES, MAX_WORDS},
+    abi::{self, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, Reason},
     engine::{self, Rows, ShownWords, Shows, Side},
     inspect::{
-        self, DNS_PORT, Evidence, Interest, Memory, Read, State, Steps,
+        self, Carried, DNS_PORT, Interest, Memory, Read, Showing, State, Steps,
         flow::{self, Flow},
         secret,
         shown::ShownRows,
@@ -13,6 +18,7 @@ use edge_ebpf::{
     },
     name::{Reading, dns::Transport},
     packet::{Family, Fragment, Packet, access::Frame, protocol},
+    reject,
 };
 
 use super::{
@@ -86,8 +92,6 @@ fn flow_hash(frame: &Frame<'_>, packet: &Packet) -> u64 {
 #[inline(never)]
 pub extern "C" fn edge_inspect_begin(context: *mut xdp_md) -> u32 {
     let (Some(packet), Some(found)) = (in_hand::get(), in_hand::found()) else { return 0 };
-    found.evidence = 0;
-    found.inspected = 0;
     found.device = edge_mac_class(packet.device.0);
     let interest = interest(constants::row(found.device));
     let looked_into = packet.fault.is_none() && !matches!(packet.family, Family::None) && !matches!(packet.fragment, Fragment::Later);
@@ -120,7 +124,7 @@ fn interest(device: u32) -> Interest {
 pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
     let (Some(buffers), Some(found)) = (names::buffers(), in_hand::found()) else { return 0 };
     let evidence = inspect::finish(&mut buffers.state, Read::from_u32(what >> 8), Reading::from_u32(what & 0xff));
-    found.evidence = evidence.bits();
+    found.showing = evidence.bits();
     if evidence.shows() {
         note_rows();
     }
@@ -145,13 +149,11 @@ pub fn look_into(context: *mut xdp_md, side: Side) {
 #[inline(never)]
 pub extern "C" fn edge_inspect_source(context: *mut xdp_md) -> u32 {
     let (Some(packet), Some(buffers), Some(found)) = (in_hand::get(), names::buffers(), in_hand::found()) else { return 0 };
-    found.evidence = 0;
-    found.inspected = 0;
     buffers.state.shown = inspect::Shown::default();
     let frame = Context::<false>::new(XdpContext::new(context));
     if may_watch(constants::row(constants::inbound())) && learned::look_up(packet.source(&frame.frame())) {
         note_rows();
-        found.evidence = Evidence::ONLY_SHOWS.bits();
+        found.showing = Showing::ONLY_SHOWS.bits();
     }
     0
 }
@@ -174,6 +176,18 @@ pub fn shown(offset: u32) -> ShownWords {
     }
 }
 
+/// By what the rule matches the packet in hand, and the place of the learned address if it is that.
+#[inline(always)]
+pub fn ground(rule: u32) -> (abi::Evidence, usize) {
+    let Some(rows) = rows_shown() else { return (abi::Evidence::Address, 0) };
+    if rule >= MAX_RULES as u32 {
+        return (abi::Evidence::Address, 0);
+    }
+    let offset = if constants::words() == 1 { 0 } else { rule / u64::BITS + 1 };
+    let by_flow = names::buffers().is_some_and(|buffers| buffers.state.carried != Carried::Question as u32);
+    rows.ground(&Tables::<false>, offset, 1 << (rule % u64::BITS), by_flow)
+}
+
 /// A word of [`shown`], as a function of its own: the decision's stack is short.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -185,7 +199,7 @@ pub extern "C" fn edge_shown_remote(offset: u32) -> u64 {
 #[inline(always)]
 fn rows_shown<'a>() -> Option<&'a ShownRows> {
     let found = in_hand::found()?;
-    if Evidence::from_bits(found.evidence).shows() { ROWS_SHOWN.get(0) } else { None }
+    if Showing::from_bits(found.showing).shows() { ROWS_SHOWN.get(0) } else { None }
 }
 
 /// As [`edge_shown_remote`].
@@ -223,6 +237,29 @@ pub extern "C" fn edge_could_match(device: u32, service: u32, active: u32, first
     let active = if active == ALWAYS { None } else { Some(active) };
     let rows = Rows { device, remote: device, service, active, shows: true };
     engine::could_match(rows, first & !ANY_SERVICE, first & ANY_SERVICE != 0, &Tables::<false>, &InHand).into()
+}
+
+/// Whether the packet in hand is a query that was read.
+#[inline(always)]
+pub fn is_query() -> bool {
+    in_hand::found().is_some_and(|found| Showing::from_bits(found.showing).is_query())
+}
+
+/// Answers the query in hand by DNS. Returns an action.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answer_query(context: *mut xdp_md) -> u32 {
+    let mut context = Context::<false>::new(XdpContext::new(context));
+    let (Some(packet), Some(buffers), Some(found)) = (in_hand::get(), names::buffers(), in_hand::found()) else {
+        return xdp_action::XDP_DROP;
+    };
+    let answer = if found.reason == Reason::HttpsRecord as u32 + 1 {
+        reject::dns::Answer::NoData
+    } else {
+        reject::dns::Answer::Rejected(constants::dns_reject())
+    };
+    let answered = reject::dns::answer_query(&mut context, packet, &buffers.state.questions, answer);
+    if answered { xdp_action::XDP_TX } else { xdp_action::XDP_DROP }
 }
 
 /// Remembers what follows from the packet in hand.
@@ -264,9 +301,9 @@ impl Steps for Functions {
         Reading::from_u32(names::edge_name_http(self.0))
     }
     #[inline(always)]
-    fn finish(&mut self, read: Read, reading: Reading) -> Evidence {
+    fn finish(&mut self, read: Read, reading: Reading) -> Showing {
         edge_inspect_finish((read as u32) << 8 | reading as u32);
-        Evidence::NONE
+        Showing::NONE
     }
 }
 

@@ -2,7 +2,7 @@
 
 use edge_ebpf::{
     inspect::{
-        learned::{self, LearnedBucket, WAYS},
+        learned::{self, LearnedBucket, NAME_WORDS, WAYS},
         secret::{self, Secrets},
     },
     packet::Address,
@@ -18,6 +18,13 @@ impl Secrets for Secret {
     fn secret(&self, place: usize) -> u64 {
         constants::secret(place)
     }
+}
+
+/// The name that is in this way of the bucket of the packet's remote.
+#[inline(always)]
+pub fn name<'a>(way: usize) -> Option<&'a [u64; NAME_WORDS]> {
+    let place = names::buffers()?.learned_place;
+    Some(&maps::LEARNED_NAMES.get(place * WAYS as u32 + (way & (WAYS - 1)) as u32)?.wire)
 }
 
 /// Whether any name may have been answered with the address, for packets that are decided elsewhere if so.
@@ -37,6 +44,7 @@ pub fn look_up(address: Address) -> bool {
     if !learned::has(bucket, tag) {
         return false;
     }
+    buffers.learned_place = place;
     let second = clock::second();
     let generation = constants::generation() as u16;
     let mut any = 0;

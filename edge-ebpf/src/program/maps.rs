@@ -6,8 +6,9 @@ use aya_ebpf::{
 };
 use edge_ebpf::{
     abi::{
-        AnswerResult, BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, KeptHello, MAX_BUCKETS, MAX_FRAGMENTS, MAX_HELLOS, MAX_INTERFACES,
-        MAX_RULES, NameRules, Node, RULE_SLOTS, RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch, Verdict,
+        AnswerResult, BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, KeptHello, MAX_BUCKETS, MAX_FRAGMENTS, MAX_HELLOS,
+        MAX_INTERFACES, MAX_RULES, NameRules, Node, RULE_SLOTS, RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch,
+        Verdict,
     },
     inspect::{
         flow::FlowBucket,
@@ -40,7 +41,7 @@ pub static INTERFACE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entr
 #[map]
 pub static UNINSPECTABLE: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::SLOTS as u32, 0);
 #[map]
-static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(AnswerResult::SLOTS as u32, 0);
+pub static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(AnswerResult::SLOTS as u32, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentVerdict> = LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
 #[map]

@@ -31,6 +31,8 @@ use super::{constants, frame::Context, maps};
 #[repr(C)]
 pub struct Buffers {
     pub state: State,
+    /// Bucket of the remote among learned addresses.
+    pub learned_place: u32,
     pub labels: Labels,
     /// Behind the eight bytes that are read before a name; of these and it.
     text_length: u64,
@@ -53,6 +55,17 @@ const _: () = assert!(BEFORE + KEPT == BYTES / 2 && BEFORE + NAME <= TEXT / 2);
 #[map]
 static BUFFERS: PerCpuArray<Buffers> = PerCpuArray::with_max_entries(1, 0);
 
+impl Buffers {
+    /// Copies the name of a hello or request that was read last, with zeros behind it.
+    #[inline(always)]
+    pub fn text(&self, to: &mut [u8; NAME]) {
+        *to = [0; NAME];
+        let length = bounded::<{ NAME - 1 }>((self.text_length as usize).wrapping_sub(BEFORE));
+        // SAFETY: both have that many bytes.
+        unsafe { bpf_probe_read_kernel((&raw mut *to).cast(), length as u32, (&raw const self.text[BEFORE]).cast()) };
+    }
+}
+
 /// This CPU's. `None`: the kernel rules that out.
 #[inline(always)]
 pub fn buffers<'a>() -> Option<&'a mut Buffers> {
@@ -60,7 +73,8 @@ pub fn buffers<'a>() -> Option<&'a mut Buffers> {
     BUFFERS.get_ptr_mut(0).map(|buffers| unsafe { &mut *buffers })
 }
 
-struct Table;
+/// The generation's table.
+pub struct Table;
 
 impl Seeds for Table {
     #[inline(always)]

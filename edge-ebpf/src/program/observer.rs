@@ -3,7 +3,7 @@
 use edge_ebpf::{
     abi::{FragmentKey, FragmentVerdict, RuleEntry},
     engine::{Observer, Rows, ShownWords, Shows, Side, Tables},
-    inspect::Evidence,
+    inspect::Showing,
     packet::{Mac, Packet, access::Frame},
 };
 
@@ -49,16 +49,16 @@ impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
     }
 
     #[inline(always)]
-    fn evidence(&mut self, _: Side, frame: &Frame<'_>, packet: &Packet, _: &impl Tables, device: u32) -> Evidence {
+    fn evidence(&mut self, _: Side, frame: &Frame<'_>, packet: &Packet, _: &impl Tables, device: u32) -> Showing {
         // Before 5.18 the agent refuses rules on names.
         if LINEAR {
-            return Evidence::NONE;
+            return Showing::NONE;
         }
         if PLAIN {
-            return if inspect::may_watch(device) && inspect::concerns(frame, packet) { Evidence::DEFER } else { Evidence::NONE };
+            return if inspect::may_watch(device) && inspect::concerns(frame, packet) { Showing::DEFER } else { Showing::NONE };
         }
         // What it shows is asked without a branch: the verifier would follow both ways from each word to the next.
-        Evidence::from_bits(in_hand::found().map_or(0, |found| found.evidence)).that_shows()
+        Showing::from_bits(in_hand::found().map_or(0, |found| found.showing)).that_shows()
     }
 
     #[inline(always)]

@@ -3,25 +3,35 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_NO_WAKEUP, xdp_md},
+    helpers::generated::bpf_xdp_load_bytes,
     macros::map,
     maps::PerCpuArray,
     programs::XdpContext,
 };
 use edge_ebpf::{
-    abi::{Event, Evidence, REPORT_SEEN, Reason, Verdict},
+    abi::{EVENT_NAME, EVENT_NAME_IS_TEXT, Event, Evidence, MAX_RULES, REPORT_SEEN, Reason, RuleEntry, Verdict},
     bits::{lowest, lowest_number},
     engine::NO_SLOT,
-    packet::{Family, Packet},
+    inspect::{Carried, State, learned::NAME_WORDS},
+    name::Span,
+    packet::{Family, Packet, access::bounded},
 };
 
-use super::{constants, count, frame::Context, in_hand, maps};
+use super::{constants, count, frame::Context, in_hand, inspect, learned, maps, names};
 
 /// The agent empties the ring by its clock: no report costs an interrupt.
 const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
 
 /// The event under construction: too large to build in registers, and the stack is short.
 #[map]
-static SCRATCH: PerCpuArray<Event> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<NamedEvent> = PerCpuArray::with_max_entries(1, 0);
+
+/// As long as the longest.
+#[repr(C)]
+struct NamedEvent {
+    event: Event,
+    name: [u8; EVENT_NAME],
+}
 
 /// What is not in the packet, and the same for all its reports.
 #[derive(Clone, Copy)]
@@ -33,14 +43,14 @@ pub struct Arrival {
 
 /// Reports the rule that decided. `PLAIN`: the packet is not in hand yet.
 #[inline(always)]
-pub fn decided<const PLAIN: bool>(packet: &Packet, arrival: Arrival, slot: u32, verdict: Verdict) {
-    report::<PLAIN>(packet, arrival, slot, u32::from(NO_REASON) << 8 | verdict as u32, 0);
+pub fn decided<const PLAIN: bool>(packet: &Packet, arrival: Arrival, rule: &RuleEntry, verdict: Verdict) {
+    report::<PLAIN>(packet, arrival, rule.slot, rule.rule << 16 | u32::from(NO_REASON) << 8 | verdict as u32, 0);
 }
 
 /// Reports a packet that cannot be inspected.
 #[inline(always)]
 pub fn uninspectable<const PLAIN: bool>(packet: &Packet, arrival: Arrival, reason: Reason, verdict: Verdict) {
-    report::<PLAIN>(packet, arrival, NO_SLOT, (reason as u32) << 8 | verdict as u32, reason as u64 + 1);
+    report::<PLAIN>(packet, arrival, NO_SLOT, (MAX_RULES as u32) << 16 | (reason as u32) << 8 | verdict as u32, reason as u64 + 1);
 }
 
 /// In an event that is not about an uninspectable packet.
@@ -111,12 +121,12 @@ pub extern "C" fn edge_report_monitored(context: *mut xdp_md, word: u64, bits: u
         bits &= bits - 1;
         event.slot = rule.slot;
         event.verdict = rule.verdict;
-        send(event);
+        send(context, event, rule.rule);
     }
     bits
 }
 
-/// Reports the packet in hand. `what`: the verdict, and the reason or [`NO_REASON`] above it.
+/// Reports the packet in hand. `what`: the verdict, the reason or [`NO_REASON`] above it, and the rule above that.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_report(context: *mut xdp_md, slot: u32, what: u32, length: u32) -> u32 {
@@ -124,19 +134,62 @@ pub extern "C" fn edge_report(context: *mut xdp_md, slot: u32, what: u32, length
         event.slot = slot;
         event.verdict = what as u8;
         event.reason = (what >> 8) as u8;
-        send(event);
+        send(context, event, what >> 16);
     }
     0
 }
 
+/// Sends the event under construction, with the name that the rule matched by.
 #[inline(always)]
-fn send(event: &Event) {
-    if maps::EVENTS.output::<Event>(event, NO_WAKEUP).is_err()
+fn send(context: *mut xdp_md, event: &mut Event, rule: u32) {
+    event.evidence = 0;
+    let named = constants::has_names() && edge_report_name(context, rule) != 0;
+    let sent = match (named, SCRATCH.get(0)) {
+        (true, Some(whole)) => maps::EVENTS.output::<NamedEvent>(whole, NO_WAKEUP),
+        _ => maps::EVENTS.output::<Event>(event, NO_WAKEUP),
+    };
+    if sent.is_err()
         && let Some(state) = maps::REPORT_STATE.get_ptr_mut(0)
     {
         // SAFETY: a live map value of this CPU, see `count`.
         unsafe { (*state).suppressed += 1 };
     }
+}
+
+/// Tells the event under construction by what the rule matched the packet in hand. 0: there is no name to tell.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_report_name(context: *mut xdp_md, rule: u32) -> u32 {
+    let (Some(event), Some(buffers)) = (SCRATCH.get_ptr_mut(0), names::buffers()) else { return 0 };
+    if in_hand::found().is_none_or(|found| found.inspected == 0 && found.showing == 0) {
+        return 0;
+    }
+    // SAFETY: a live map value of this CPU, see `count`.
+    let NamedEvent { event, name } = unsafe { &mut *event };
+    let (ground, way) = inspect::ground(rule);
+    event.evidence = ground as u8;
+    let State { carried, questions, payload: _, .. } = &buffers.state;
+    if *carried == Carried::Question as u32 {
+        // Type and class are behind the name.
+        let Span { start, end } = questions.first;
+        let length = bounded::<{ EVENT_NAME - 1 }>((end - start) as usize - 4 - 1) + 1;
+        *name = [0; EVENT_NAME];
+        // SAFETY: the name has room for that many bytes, and the kernel checks the frame's bounds.
+        return u32::from(unsafe { bpf_xdp_load_bytes(context, start, (&raw mut *name).cast(), length as u32) } == 0);
+    }
+    if *carried != Carried::Nothing as u32 {
+        event.evidence |= EVENT_NAME_IS_TEXT;
+        buffers.text(name);
+        return 1;
+    }
+    if matches!(ground, Evidence::Learned)
+        && let Some(learned) = learned::name(way)
+    {
+        // SAFETY: as large as the name.
+        unsafe { (&raw mut *name).cast::<[u64; NAME_WORDS]>().write_unaligned(*learned) };
+        return 1;
+    }
+    0
 }
 
 /// Whether this was not reported before in this epoch, and the budget has room for it; where it has none, that is counted.
@@ -175,7 +228,7 @@ fn describe<'a>(context: *mut xdp_md, length: u32) -> Option<&'a mut Event> {
     let source = packet.source(&frame);
     let (source_port, destination_port) = packet.ports(&frame);
     // SAFETY: a live map value of this CPU, see `count`.
-    let event = unsafe { &mut *event };
+    let event = unsafe { &mut (*event).event };
     *event = Event {
         source: [source.high, source.low],
         destination: [packet.destination.high, packet.destination.low],

@@ -178,7 +178,7 @@ fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
     if matches!(side, Side::Inside) {
         inspect::edge_settle(context, u32::from(action == xdp_action::XDP_PASS));
     }
-    action
+    if action == REJECTED && inspect::is_query() { inspect::edge_answer_query(context) } else { action }
 }
 
 /// Reads the packet, and has it decided about.
@@ -235,7 +235,7 @@ fn judge<const LINEAR: bool, const PLAIN: bool>(
         Cause::Rule => {
             count::rule(decision.rule.slot, bytes);
             if decision.rule.report != 0 {
-                report::decided::<PLAIN>(packet, arrival, decision.rule.slot, decision.verdict);
+                report::decided::<PLAIN>(packet, arrival, &decision.rule, decision.verdict);
             }
         }
         Cause::FirstFragment => {
@@ -245,6 +245,12 @@ fn judge<const LINEAR: bool, const PLAIN: bool>(
         }
         Cause::Uninspectable => {
             count::uninspectable(decision.reason, decision.verdict, bytes);
+            if !LINEAR
+                && !PLAIN
+                && let Some(found) = in_hand::found()
+            {
+                found.reason = decision.reason as u32 + 1;
+            }
             report::uninspectable::<PLAIN>(packet, arrival, decision.reason, decision.verdict);
         }
     }

@@ -6,7 +6,7 @@ use edge_ebpf::abi::SignatureEntry;
 use edge_ebpf::inspect::flow::{self, Flow, FlowBucket};
 use edge_ebpf::inspect::learned::{self, LearnedBucket};
 use edge_ebpf::inspect::secret::{self, SECRETS};
-use edge_ebpf::inspect::{Carried, Evidence, Interest, KEPT, Memory, Read, State, Steps, signature};
+use edge_ebpf::inspect::{Carried, Showing, Interest, KEPT, Memory, Read, State, Steps, signature};
 use edge_ebpf::name::dns::{self, Transport};
 use edge_ebpf::name::hash::{SEEDS, Seeds};
 use edge_ebpf::name::labels::Labels;
@@ -261,7 +261,7 @@ impl Steps for Look<'_> {
             None => Reading::Malformed,
         }
     }
-    fn finish(&mut self, read: Read, reading: Reading) -> Evidence {
+    fn finish(&mut self, read: Read, reading: Reading) -> Showing {
         edge_ebpf::inspect::finish(&mut self.inspector.state, read, reading)
     }
 }

@@ -193,11 +193,22 @@ impl Buffer for HostFrame {
         self.bytes.splice(0..0, std::iter::repeat_n(0, bytes));
         true
     }
+    fn shrink_head(&mut self, bytes: usize) -> bool {
+        let there = bytes <= self.bytes.len();
+        if there {
+            self.bytes.drain(..bytes);
+        }
+        there
+    }
     fn length(&self) -> usize {
         self.bytes.len()
     }
     fn truncate(&mut self, len: usize) -> bool {
         self.bytes.truncate(len);
+        true
+    }
+    fn resize(&mut self, len: usize) -> bool {
+        self.bytes.resize(len, 0);
         true
     }
 }

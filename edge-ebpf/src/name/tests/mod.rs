@@ -1,5 +1,6 @@
 //! Messages made to order and at random, and readers of them that are as plain as can be.
 
+mod answer;
 mod dns;
 mod http;
 mod labels;

@@ -1,7 +1,16 @@
 //! The answer to a rejected packet, made out of the packet itself: TCP RST (RFC 9293 section 3.10.7.1), ICMP "communication
-//! administratively prohibited" (RFC 1812 section 5.2.7.1), ICMPv6 the same (RFC 4443 section 3.1).
+//! administratively prohibited" (RFC 1812 section 5.2.7.1), ICMPv6 the same (RFC 4443 section 3.1). A DNS query may be answered as such
+//! (`dns`).
 //!
 //! The answer comes from the address that was asked, goes back on the interface that it came in on, and keeps the VLAN tags.
+
+pub mod dns;
+mod headers;
+
+#[cfg(test)]
+mod tests;
+
+use headers::{Checksum, Ethernet, pseudo_header, write_ipv4, write_ipv6};
 
 use crate::packet::{
     Address, Family, Fragment, Packet,
@@ -14,10 +23,14 @@ pub trait Buffer {
     fn frame(&mut self) -> FrameMut<'_>;
     /// Puts `bytes` of room before the first byte. False: there is no room; nothing changed.
     fn grow_head(&mut self, bytes: usize) -> bool;
+    /// Takes `bytes` away before what becomes the first byte. False: they are not all there.
+    fn shrink_head(&mut self, bytes: usize) -> bool;
     /// Bytes of the whole frame, beyond the linear ones too.
     fn length(&self) -> usize;
-    /// Cuts the frame to `len` bytes. False: cannot.
+    /// Cuts the frame to `len` bytes; a shorter one stays as it is. False: cannot.
     fn truncate(&mut self, len: usize) -> bool;
+    /// Makes the frame `len` bytes long, with zeros where it grows. False: there is no room; nothing changed.
+    fn resize(&mut self, len: usize) -> bool;
 }
 
 const ETHERNET: usize = 14;
@@ -25,7 +38,6 @@ const IPV4: usize = 20;
 const IPV6: usize = 40;
 const TCP: usize = 20;
 const ICMP: usize = 8;
-const HOP_LIMIT: u8 = 64;
 
 /// Bytes of the rejected packet that an ICMP answer quotes, at the most. RFC 792 wants the IP header and 8 bytes (68 with all options).
 const QUOTE: usize = 128;
@@ -189,34 +201,12 @@ fn open(buffer: &mut impl Buffer, packet: &Packet, growth: usize, total: usize) 
     let wanted = if total < there { total } else { there };
     // Whole words, so that the sum has no odd end.
     let quote = if wanted < QUOTE { wanted & !3 } else { QUOTE };
-    let (target, source, tags) = {
-        let frame = buffer.frame();
-        let frame = frame.frame();
-        let ethernet = frame.view::<ETHERNET>(0)?;
-        let target = (ethernet.u32::<0>(), ethernet.u16::<4>());
-        let source = (ethernet.u32::<6>(), ethernet.u16::<10>());
-        // The type, and where there are tags what follows it.
-        let first = ethernet.u16::<12>();
-        let outer = if packet.network > ETHERNET { frame.view::<4>(ETHERNET)?.u32::<0>() } else { 0 };
-        let inner = if packet.network > ETHERNET + 4 { frame.view::<4>(ETHERNET + 4)?.u32::<0>() } else { 0 };
-        (target, source, (first, outer, inner))
-    };
+    let ethernet = Ethernet::read(&buffer.frame().frame(), packet)?;
     if !buffer.grow_head(growth) || !buffer.truncate(packet.network + growth + quote) {
         return None;
     }
     let mut frame = buffer.frame();
-    let mut ethernet = frame.view_mut::<ETHERNET>(0)?;
-    ethernet.set_u32::<0>(source.0);
-    ethernet.set_u16::<4>(source.1);
-    ethernet.set_u32::<6>(target.0);
-    ethernet.set_u16::<10>(target.1);
-    ethernet.set_u16::<12>(tags.0);
-    if packet.network > ETHERNET {
-        frame.view_mut::<4>(ETHERNET)?.set_u32::<0>(tags.1);
-    }
-    if packet.network > ETHERNET + 4 {
-        frame.view_mut::<4>(ETHERNET + 4)?.set_u32::<0>(tags.2);
-    }
+    ethernet.write_back(&mut frame, packet)?;
     let frame = frame.frame();
     let mut sum = Checksum::default();
     for word in 0..QUOTE / 4 {
@@ -250,83 +240,4 @@ fn swap_ethernet(frame: &mut FrameMut<'_>) -> bool {
     ethernet.set_u32::<6>(target.0);
     ethernet.set_u16::<10>(target.1);
     true
-}
-
-/// An IPv4 header back to the sender, without options.
-#[inline(always)]
-fn write_ipv4(frame: &mut FrameMut<'_>, packet: &Packet, asker: Address, payload: usize, protocol: u8) {
-    let Some(mut header) = frame.view_mut::<IPV4>(packet.network) else { return };
-    let (source, destination) = ((packet.destination.high >> 32) as u32, (asker.high >> 32) as u32);
-    let total = (IPV4 + payload) as u16;
-    let hops = (u16::from(HOP_LIMIT) << 8) | u16::from(protocol);
-    let mut sum = Checksum::default();
-    sum.add_u16(0x4500);
-    sum.add_u16(total);
-    sum.add_u16(0x4000);
-    sum.add_u16(hops);
-    sum.add_u32(source);
-    sum.add_u32(destination);
-    header.set_u16::<0>(0x4500);
-    header.set_u16::<2>(total);
-    header.set_u16::<4>(0);
-    header.set_u16::<6>(0x4000);
-    header.set_u16::<8>(hops);
-    header.set_u16::<10>(sum.finish());
-    header.set_u32::<12>(source);
-    header.set_u32::<16>(destination);
-}
-
-/// An IPv6 header back to the sender, without extension headers.
-#[inline(always)]
-fn write_ipv6(frame: &mut FrameMut<'_>, packet: &Packet, asker: Address, payload: usize, next: u8) {
-    let Some(mut header) = frame.view_mut::<IPV6>(packet.network) else { return };
-    header.set_u32::<0>(0x6000_0000);
-    header.set_u16::<4>(payload as u16);
-    header.set_u16::<6>((u16::from(next) << 8) | u16::from(HOP_LIMIT));
-    header.set_u64::<8>(packet.destination.high);
-    header.set_u64::<16>(packet.destination.low);
-    header.set_u64::<24>(asker.high);
-    header.set_u64::<32>(asker.low);
-}
-
-/// Sum of the pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1). Both ends are in it alike, so their order does not matter.
-#[inline(always)]
-fn pseudo_header(packet: &Packet, asker: Address, length: usize, next: u8) -> Checksum {
-    let mut sum = Checksum::default();
-    for half in [asker.high, asker.low, packet.destination.high, packet.destination.low] {
-        sum.add_u32((half >> 32) as u32);
-        sum.add_u32(half as u32);
-    }
-    sum.add_u16(length as u16);
-    sum.add_u16(u16::from(next));
-    sum
-}
-
-/// The Internet checksum (RFC 1071).
-#[derive(Clone, Copy, Default)]
-struct Checksum(u64);
-
-impl Checksum {
-    #[inline(always)]
-    fn add_u16(&mut self, value: u16) {
-        self.0 += u64::from(value);
-    }
-    #[inline(always)]
-    fn add_u32(&mut self, value: u32) {
-        self.0 += u64::from(value);
-    }
-    #[inline(always)]
-    fn add(&mut self, other: Self) {
-        self.0 += other.0;
-    }
-    /// Folded and complemented. Four folds are enough for 64 bits.
-    #[inline(always)]
-    fn finish(self) -> u16 {
-        let mut sum = self.0;
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        !(sum as u16)
-    }
 }
