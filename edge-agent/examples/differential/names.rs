@@ -34,7 +34,7 @@ pub fn sets(rng: &mut Rng) -> Vec<Arc<NameSet>> {
 }
 
 pub fn domains(rng: &mut Rng, sets: &[Arc<NameSet>]) -> Domains {
-    if sets.is_empty() || rng.bool() {
+    if sets.is_empty() || rng.u8(..4) == 0 {
         return Domains::default();
     }
     Domains {
@@ -75,7 +75,7 @@ fn letter(rng: &mut Rng) -> u8 {
 /// In any case, below another one, or as long as can be.
 fn name(rng: &mut Rng) -> String {
     let name = NAMES[rng.usize(..NAMES.len())];
-    match rng.u8(..16) {
+    match rng.u8(..24) {
         0 => name.to_ascii_uppercase(),
         1 => format!("further.{name}"),
         2 => format!("{}.{name}", vec!["a".repeat(rng.usize(55..65)); rng.usize(1..5)].join(".")),
@@ -121,7 +121,7 @@ fn damage(rng: &mut Rng, message: &mut Vec<u8>) {
 
 fn query(rng: &mut Rng) -> Vec<u8> {
     let questions: Vec<(String, u16)> =
-        (0..[0, 1, 1, 1, 1, 2, 4, 5][rng.usize(..8)]).map(|_| (name(rng), [1, 1, 28, 64, 65][rng.usize(..5)])).collect();
+        (0..[0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 4, 5][rng.usize(..12)]).map(|_| (name(rng), [1, 1, 28, 64, 65][rng.usize(..5)])).collect();
     message::query(&questions.iter().map(|(name, kind)| (name.as_str(), *kind)).collect::<Vec<_>>())
 }
 

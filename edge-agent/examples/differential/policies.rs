@@ -50,7 +50,7 @@ pub fn random(rng: &mut Rng) -> Case {
     let named = rng.u8(..4) > 0;
     let name_sets = if named { names::sets(rng) } else { Vec::new() };
     let signatures = if named { names::signatures(rng) } else { Vec::new() };
-    let destinations: Vec<Destination> = (0..rng.usize(0..6))
+    let destinations: Vec<Destination> = (0..if named { rng.usize(2..6) } else { rng.usize(0..6) })
         .map(|index| Destination {
             policy: policy(rng),
             name: format!("destination-{index}"),
@@ -85,7 +85,10 @@ pub fn random(rng: &mut Rng) -> Case {
             Rule {
                 policy: id,
                 id: format!("rule-{index}"),
-                from: (0..rng.usize(1..3)).map(|_| device(rng, groups.len())).collect(),
+                // Where names are, most devices should have rules about them.
+                from: (0..rng.usize(1..3))
+                    .map(|_| if named && rng.bool() { DeviceSelector::All } else { device(rng, groups.len()) })
+                    .collect(),
                 to: (0..rng.usize(1..3))
                     .map(|_| if built_in { plain(rng, &destinations) } else { remote(rng, destinations.len()) })
                     .collect(),

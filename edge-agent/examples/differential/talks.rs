@@ -64,7 +64,7 @@ impl Talk {
     }
 
     fn segment(&mut self, rng: &mut Rng) -> (Transport, Vec<u8>) {
-        if rng.u8(..6) == 0 {
+        if rng.u8(..8) == 0 {
             let flags = TcpFlags { syn: true, ack: rng.u8(..8) == 0, ..TcpFlags::default() };
             (self.message, self.sent) = (names::message(rng, self.port, true), 0);
             self.sequence = [0, 999, u32::MAX - 30, u32::MAX][rng.usize(..4)];
@@ -77,7 +77,7 @@ impl Talk {
             self.sequence = self.sequence.wrapping_add(self.sent as u32);
             (self.message, self.sent) = (names::message(rng, self.port, true), 0);
         }
-        match rng.u8(..12) {
+        match rng.u8(..32) {
             // Again from the start, or the whole of it.
             0 => self.sent = 0,
             // Lost on its way.
@@ -87,7 +87,7 @@ impl Talk {
             2 => return (self.number(flags, 0), Vec::new()),
             _ => {}
         }
-        let jitter = if rng.u8(..12) == 0 { [1, 10, 5000, -1, -10, -5000, i32::MIN][rng.usize(..7)] } else { 0 };
+        let jitter = if rng.u8(..24) == 0 { [1, 10, 5000, -1, -10, -5000, i32::MIN][rng.usize(..7)] } else { 0 };
         let transport = self.number(flags, jitter);
         let sent = self.sent;
         let payload = self.take(rng);
@@ -106,7 +106,7 @@ impl Talk {
     /// The next part of the message.
     fn take(&mut self, rng: &mut Rng) -> Vec<u8> {
         let rest = (self.message.len() - self.sent).min(SEGMENT);
-        let length = if rng.bool() || rest == 0 { rest } else { rng.usize(1..=rest) };
+        let length = if rng.u8(..3) > 0 || rest == 0 { rest } else { rng.usize(1..=rest) };
         let part = self.message[self.sent..self.sent + length].to_vec();
         self.sent += length;
         part

@@ -111,3 +111,105 @@ fn behind_owner(record: &[u8]) -> Option<&[u8]> {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::engine::message;
+
+    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5));
+    const ADDRESS6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 5));
+
+    fn answer(aliases: usize, addresses: Vec<IpAddr>) -> Vec<u8> {
+        message::Answer { name: "Miui.com", aliases: vec!["a.b"; aliases], addresses, time_to_live: 60, code: 0 }.build()
+    }
+
+    fn name(text: &str) -> Name {
+        text.split('.').map(|label| label.as_bytes().to_vec()).collect()
+    }
+
+    /// A record for the question's name, and how many there are then.
+    fn record(message: &mut Vec<u8>, kind: u16, class: u16, data: &[u8]) {
+        message[7] += 1;
+        message.extend([0xc00c, kind, class, 0, 60, data.len() as u16].into_iter().flat_map(u16::to_be_bytes));
+        message.extend(data);
+    }
+
+    #[test]
+    fn names_and_addresses_of_an_answer() {
+        let Answer { names, addresses } = read(&answer(2, vec![ADDRESS, ADDRESS6])).expect("an answer");
+        assert_eq!(names, [name("miui.com"), name("a.b"), name("a.b")]);
+        assert_eq!(addresses, [(ADDRESS, 60), (ADDRESS6, 60)]);
+    }
+
+    #[test]
+    fn what_is_no_answer_without_error_to_one_question() {
+        let right = answer(0, vec![ADDRESS]);
+        // Query, another opcode, an error, two questions, none.
+        for (place, value) in [(2, 0x01), (2, 0x89), (3, 0x83), (5, 2), (5, 0)] {
+            let mut wrong = right.clone();
+            wrong[place] = value;
+            assert_eq!(read(&wrong), None, "{place}");
+        }
+        for end in 0..right.len() {
+            assert_eq!(read(&right[..end]), None, "cut to {end}");
+        }
+        assert!(read(&[&right[..], &[0; 9]].concat()).is_some(), "what follows the answers is not read");
+    }
+
+    #[test]
+    fn more_than_is_read_teaches_nothing() {
+        assert_eq!(read(&answer(ALIASES, vec![ADDRESS])).map(|answer| answer.names.len()), Some(1 + ALIASES));
+        assert_eq!(read(&answer(ALIASES + 1, vec![ADDRESS])), None);
+        assert_eq!(read(&answer(0, vec![ADDRESS; 64])).map(|answer| answer.addresses.len()), Some(ADDRESSES));
+        assert_eq!(read(&answer(0, vec![ADDRESS; 65])), None);
+        let padded = |length: usize| {
+            let mut message = answer(0, vec![ADDRESS]);
+            message.resize(length, 0);
+            read(&message)
+        };
+        assert!(padded(LONGEST_MESSAGE).is_some() && padded(LONGEST_MESSAGE + 1).is_none());
+    }
+
+    #[test]
+    fn records_of_other_classes_and_lengths_are_passed_over() {
+        let mut message = answer(0, vec![ADDRESS]);
+        record(&mut message, A, 3, &[1, 2, 3, 4]);
+        record(&mut message, A, IN, &[1, 2, 3]);
+        record(&mut message, AAAA, IN, &[1, 2, 3, 4]);
+        record(&mut message, 46, IN, &[0; 40]);
+        assert_eq!(read(&message).map(|answer| answer.addresses), Some(vec![(ADDRESS, 60)]));
+    }
+
+    #[test]
+    fn pointers_lead_back() {
+        let target = |data: &[u8]| {
+            let mut message = answer(0, Vec::new());
+            record(&mut message, CNAME, IN, data);
+            read(&message).map(|answer| answer.names[1].clone())
+        };
+        // The question is at 12, its last label at 17; the record's data are at 38.
+        assert_eq!(target(&[1, b'X', 0xc0, 12]), Some(name("x.miui.com")));
+        assert_eq!(target(&[0xc0, 17]), Some(name("com")));
+        assert_eq!(target(&[0]), Some(Name::new()));
+        assert_eq!(target(&[1, b'x', 0xc0, 40]), None, "to itself");
+        assert_eq!(target(&[1, b'x', 0xc0, 38]), None, "in a circle");
+        assert_eq!(target(&[0xc0, 42]), None, "forward");
+        assert_eq!(target(&[0x40, 0]), None, "no kind of label");
+        assert_eq!(target(&[0xc0, 12, 0]), None, "more than a name");
+        // One pointer after the other, each to the one before.
+        let chain = |count: u8| {
+            let mut message = answer(0, Vec::new());
+            let first = message.len() + 12;
+            let data: Vec<u8> = (0..count).flat_map(|index| [0xc0, if index == 0 { 12 } else { first as u8 + 2 * (index - 1) }]).collect();
+            record(&mut message, 16, IN, &data);
+            let last = first as u8 + 2 * (count - 1);
+            record(&mut message, CNAME, IN, &[0xc0, last]);
+            read(&message).map(|answer| answer.names[1].clone())
+        };
+        assert_eq!(chain(15), Some(name("miui.com")));
+        assert_eq!(chain(16), None);
+    }
+}
