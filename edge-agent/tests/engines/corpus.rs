@@ -34,9 +34,9 @@ fn read(path: &Path) -> Case {
 
 /// Who is asked about a file.
 enum Asked<'a> {
-    All(Engines),
+    All(Box<Engines>),
     /// Those of names, until the other engines read them.
-    Oracle(Oracle<'a>),
+    Oracle(Box<Oracle<'a>>),
 }
 
 impl Asked<'_> {
@@ -75,8 +75,11 @@ fn check(path: &Path, case: &Case) -> Vec<String> {
     assert!(!case.about.is_empty() && !case.frames.is_empty(), "{}: says nothing or asks nothing", path.display());
     let set = case.resolved();
     let of_names = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("names-"));
-    let mut engines =
-        if of_names { Asked::Oracle(Oracle::new(&set, case.conduct())) } else { Asked::All(Engines::new(set.clone(), case.conduct())) };
+    let mut engines = if of_names {
+        Asked::Oracle(Box::new(Oracle::new(&set, case.conduct())))
+    } else {
+        Asked::All(Box::new(Engines::new(set.clone(), case.conduct())))
+    };
     let mut counters: BTreeMap<String, u64> = BTreeMap::new();
     let mut failures = Vec::new();
     for frame in &case.frames {

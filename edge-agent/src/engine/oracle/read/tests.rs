@@ -292,8 +292,8 @@ fn a_request_is_read_alike_around_the_last_step() {
 
 #[test]
 fn a_hello_is_read_alike_around_its_limits() {
-    // Records of one byte take a step each; messages of 2,048 bytes are the longest that are joined.
-    for padding in (80..160).chain(1900..2010) {
+    // Records of one byte take a step each, long ones one for each eight bytes.
+    for padding in (80..160).chain(1480..1540) {
         for record in [1, 8, 9, 500, 1000] {
             let hello = message::Hello { server_name: Some(b"a.b"), padding: Some(padding), record: Some(record), ech: false }.build();
             tls_is_read_alike(&hello).unwrap();
@@ -302,7 +302,7 @@ fn a_hello_is_read_alike_around_its_limits() {
     }
     // Extensions: 128 are read.
     for count in 120..132 {
-        let extensions = [vec![0x1a, 0x1a, 0, 0]; 1].concat().repeat(count);
+        let extensions = [0x1a, 0x1a, 0, 0].repeat(count);
         let body = [&[3, 3][..], &[0; 32], &[0, 0, 2, 0x13, 1, 1, 0], &(extensions.len() as u16).to_be_bytes(), &extensions].concat();
         let message = [&[1, 0][..], &(body.len() as u16).to_be_bytes(), &body].concat();
         let hello = [&[22, 3, 1][..], &(message.len() as u16).to_be_bytes(), &message].concat();

@@ -5,10 +5,9 @@ use super::name::{Name, text};
 
 /// Extensions that are read.
 const EXTENSIONS: usize = 128;
-/// Steps over a hello in several records, each of which takes steps of its own. The last one finds that the hello is whole.
+/// Steps over a hello in several records, each of which takes steps of its own, so 1,592 bytes at the most: the last one finds that the hello
+/// is whole.
 const STEPS: usize = 200;
-/// Bytes of such a hello, with its header; a step that begins in the last [`STEP`] of them is not taken.
-const JOINED: usize = 2048;
 /// Bytes of the longest record (RFC 8446 section 5.1).
 const LONGEST_RECORD: usize = 1 << 14;
 
@@ -77,14 +76,10 @@ fn joined(bytes: &[u8]) -> Opening {
         }
         let mut part = behind;
         let mut wanted = length;
-        // In steps, since the bounds are looked at before each.
         while wanted > 0 && left > 0 {
             let Some((step, behind)) = part.split_at_checked(wanted.min(STEP)) else {
                 return Opening::Incomplete(bytes.len() - part.len() + wanted);
             };
-            if message.len() > JOINED - STEP {
-                return Opening::Unreadable;
-            }
             message.extend(step);
             (part, wanted, left) = (behind, wanted - step.len(), left - 1);
         }
