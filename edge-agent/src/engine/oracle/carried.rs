@@ -1,6 +1,7 @@
 //! What a packet of a watched device carries: names, signatures, or what stands in the way of reading them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use edge_ebpf::abi::Reason;
 
@@ -33,7 +34,7 @@ pub(super) struct Carried {
 
 impl Carried {
     /// Looks into a packet, and marks its flow. A device that no rule watches carries nothing.
-    pub fn of(rulebook: Rulebook<'_>, flows: &mut Flows, device: u64, ends: (std::net::IpAddr, std::net::IpAddr), load: &Load<'_>) -> Self {
+    pub fn of(rulebook: Rulebook<'_>, flows: &mut Flows, device: u64, ends: (IpAddr, IpAddr), load: &Load<'_>) -> Self {
         let mut carried = Self::default();
         let under = |wanted: &dyn Fn(&_) -> bool| rulebook.rules().any(|(_, rule)| wanted(rule) && rulebook.from(rule, Some(device)));
         let (named, signed) = (under(&|rule| rulebook.has_names(rule)), under(&|rule| Rulebook::has_signatures(rule)));

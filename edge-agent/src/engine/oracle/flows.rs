@@ -99,3 +99,60 @@ fn look(first: u32, bytes: Vec<u8>, manner: Manner) -> Told {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::message;
+
+    fn hello(padding: Option<u16>, record: Option<usize>) -> Vec<u8> {
+        message::Hello { server_name: Some(b"connect.miui.com"), ech: false, padding, record }.build()
+    }
+
+    proptest! {
+        #[test]
+        fn a_hello_in_any_segments_tells_its_name_with_the_last(
+            padding in prop_oneof![Just(None), (0u16..3900).prop_map(Some)],
+            record in prop_oneof![Just(None), (300usize..500).prop_map(Some)],
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+            start: u32,
+        ) {
+            // A hello in several records is read up to 1,592 bytes.
+            let padding = padding.map(|padding| if record.is_some() { padding % 1400 } else { padding });
+            let hello = hello(padding, record);
+            let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(hello.len())).filter(|cut| *cut > 0).collect();
+            ends.push(hello.len());
+            ends.sort_unstable();
+            ends.dedup();
+            let mut stage = Stage::Awaiting(start);
+            let mut from = 0;
+            for end in ends {
+                let Told { name, obstacle, next } = stage.read(start.wrapping_add(from as u32), &hello[from..end]);
+                prop_assert_eq!(obstacle, None);
+                prop_assert_eq!(name.is_some(), end == hello.len());
+                prop_assert_eq!(matches!(next, Stage::Open), end == hello.len());
+                // A byte too late.
+                if let Stage::Pending(..) = next {
+                    let late = next.read(start.wrapping_add(end as u32 + 1), &hello[end..]);
+                    prop_assert_eq!(late.obstacle, Some(Reason::OutOfOrder));
+                }
+                (stage, from) = (next, end);
+            }
+        }
+    }
+
+    #[test]
+    fn a_hello_that_wants_more_than_is_kept_cannot_be_read() {
+        let longest = hello(Some((KEPT - hello(Some(0), None).len()) as u16), None);
+        let beyond = hello(Some((KEPT + 1 - hello(Some(0), None).len()) as u16), None);
+        let first = |hello: &[u8]| Stage::Awaiting(0).read(0, &hello[..1000]);
+        assert_eq!((longest.len(), first(&longest).obstacle), (KEPT, None));
+        let Told { obstacle, next, .. } = first(&beyond);
+        assert_eq!(obstacle, Some(Reason::TlsUnreadable));
+        assert!(matches!(next, Stage::Open), "what passes unread ends the wait");
+        // In one piece nothing has to be kept.
+        assert!(Stage::Awaiting(0).read(0, &beyond).name.is_some());
+    }
+}
