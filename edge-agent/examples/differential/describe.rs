@@ -5,29 +5,41 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use edge_agent::engine::{Engine, oracle::Oracle};
 use edge_agent::policy::model::{
-    Action, DeviceSelector, Expr, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ServiceMatch, Signal,
+    Action, Destination, DeviceSelector, Domains, Expr, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule,
+    Schedule, ServiceMatch, Signal, Signature,
 };
-use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_agent::policy::name::{NamePattern, NameRef, NameScope};
+use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason};
 use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
-use crate::corpus_case::{self, DeviceCase, ExpectCase, ExpressionCase, FrameCase, PolicyCase, RuleCase, WhenCase};
-use crate::frames::Arrival;
+use crate::corpus_case;
+use crate::corpus_case::frame::{ExpectCase, FrameCase};
+use crate::corpus_case::payload::PayloadCase;
+use crate::corpus_case::policy::{
+    DestinationCase, DeviceCase, ExpressionCase, NamedCase, PolicyCase, RuleCase, SignatureCase, WhenCase, rule_name,
+};
+use crate::frames::{Arrival, Way};
 use crate::policies::Case;
 
 /// As a file of the corpus; what is expected is what the oracle says, which knows of no answers.
 pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::Case> {
-    let Case { policies: set, on_uninspectable } = case;
-    let mut oracle = Oracle::new(set, *on_uninspectable);
+    let Case { policies: set, conduct } = case;
+    let mut oracle = Oracle::new(set, *conduct);
     let mut counters: BTreeMap<String, u64> = BTreeMap::new();
     let mut described = Vec::new();
     for (index, arrival) in frames.iter().enumerate() {
         oracle.set_time(Timestamp::from_second(arrival.at)?)?;
-        let outcome = oracle.run_on(arrival.side, &arrival.frame)?;
+        let Way::In(side) = arrival.way else {
+            oracle.answer(&arrival.frame)?;
+            described.push(frame_case(format!("frame {index}"), arrival, None));
+            continue;
+        };
+        let outcome = oracle.run_on(side, &arrival.frame)?;
         for rule in outcome.rule.iter().chain(&outcome.monitored) {
-            *counters.entry(corpus_case::rule_name(set, *rule)).or_default() += 1;
+            *counters.entry(rule_name(set, *rule)).or_default() += 1;
         }
-        described.push(frame_case(format!("frame {index}"), arrival, ExpectCase::of(&outcome, set)));
+        described.push(frame_case(format!("frame {index}"), arrival, Some(ExpectCase::of(&outcome, set))));
     }
     let policies = set
         .policies
@@ -45,19 +57,18 @@ pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::
         about: "Found by ./x differential; say here what was wrong.".into(),
         policies,
         devices: set.groups.iter().map(|group| (group.name.clone(), describe_expression(set, &group.when))).collect(),
-        destinations: set
-            .destinations
-            .iter()
-            .map(|destination| {
-                let ranges = destination.sets.iter().flat_map(|set| {
-                    let v4 = set.v4.iter().map(|&(first, last)| format!("{}-{}", Ipv4Addr::from(first), Ipv4Addr::from(last)));
-                    let v6 = set.v6.iter().map(|&(first, last)| format!("{}-{}", Ipv6Addr::from(first), Ipv6Addr::from(last)));
-                    v4.chain(v6)
-                });
-                (destination.name.clone(), ranges.collect())
-            })
-            .collect(),
-        uninspectable: verdicts(on_uninspectable),
+        destinations: set.destinations.iter().map(|destination| (destination.name.clone(), describe_destination(destination))).collect(),
+        signatures: set.signatures.iter().map(|signature| (signature.name.clone(), describe_signature(signature))).collect(),
+        uninspectable: verdicts(&conduct.on_uninspectable),
+        dns_reject: Some(
+            match conduct.dns_reject {
+                DnsReject::NxDomain => "nxdomain",
+                DnsReject::Refused => "refused",
+                DnsReject::NullAddress => "null_address",
+            }
+            .into(),
+        ),
+        learned: Some([conduct.learned.min, conduct.learned.max]),
         frames: described,
         counters,
     })
@@ -80,7 +91,7 @@ fn describe_rule(set: &Resolved, rule: &Rule) -> RuleCase {
         ServiceMatch::Ports { protocol: PortProtocol::Udp, first, last } => format!("udp/{first}-{last}"),
         ServiceMatch::Icmp { family: Family::V4, kind } => format!("icmp/{kind}"),
         ServiceMatch::Icmp { family: Family::V6, kind } => format!("icmpv6/{kind}"),
-        ServiceMatch::Signature(id) => format!("signature {}", id.0),
+        ServiceMatch::Signature(id) => format!("signature {}", set.signatures[id.index()].name),
     });
     RuleCase {
         id: rule.id.clone(),
@@ -106,6 +117,35 @@ fn describe_rule(set: &Resolved, rule: &Rule) -> RuleCase {
                 timezone: timezone.iana_name().unwrap_or("UTC").into(),
             }
         }),
+    }
+}
+
+fn describe_destination(destination: &Destination) -> DestinationCase {
+    let Destination { policy: _, name: _, sets, domains: Domains { sets: names, learned } } = destination;
+    let ranges = sets.iter().flat_map(|set| {
+        let v4 = set.v4.iter().map(|&(first, last)| format!("{}-{}", Ipv4Addr::from(first), Ipv4Addr::from(last)));
+        let v6 = set.v6.iter().map(|&(first, last)| format!("{}-{}", Ipv6Addr::from(first), Ipv6Addr::from(last)));
+        v4.chain(v6)
+    });
+    let prefixes = ranges.collect();
+    if names.is_empty() {
+        return DestinationCase::Prefixes(prefixes);
+    }
+    let pattern = |(name, scope): (NameRef<'_>, NameScope)| NamePattern { name: name.to_name(), scope }.to_string();
+    DestinationCase::Named(NamedCase {
+        prefixes,
+        domains: names.iter().flat_map(|set| set.iter().map(pattern)).collect(),
+        learned: Some(format!("{learned:?}").to_lowercase()),
+    })
+}
+
+fn describe_signature(signature: &Signature) -> SignatureCase {
+    let Signature { policy: _, name: _, protocol, ports, offset, bytes } = signature;
+    SignatureCase {
+        protocol: format!("{protocol:?}").to_lowercase(),
+        ports: ports.iter().map(|(first, last)| format!("{first}-{last}")).collect(),
+        offset: *offset,
+        bytes: bytes.iter().map(|byte| byte.map_or("??".into(), |byte| format!("{byte:02x}"))).collect(),
     }
 }
 
@@ -135,22 +175,26 @@ fn verdicts(on_uninspectable: &[OnUninspectable; Reason::ALL.len()]) -> BTreeMap
 }
 
 /// In hex.
-fn frame_case(name: String, arrival: &Arrival, expect: ExpectCase) -> FrameCase {
+fn frame_case(name: String, arrival: &Arrival, expect: Option<ExpectCase>) -> FrameCase {
     FrameCase {
         name,
-        inbound: arrival.side == Side::Outside,
+        inbound: arrival.way == Way::In(Side::Outside),
+        towards_device: arrival.way == Way::TowardsDevice,
         at: Timestamp::from_second(arrival.at).ok(),
         hex: Some(arrival.frame.iter().map(|byte| format!("{byte:02x}")).collect()),
         mac: None,
         from: None,
         to: None,
         service: None,
+        source: None,
         flags: None,
+        sequence: None,
         tags: Vec::new(),
         options: None,
         extensions: Vec::new(),
         fragment: None,
-        payload: 0,
+        payload: PayloadCase::default(),
+        answer: None,
         cut: None,
         patch: BTreeMap::new(),
         expect,

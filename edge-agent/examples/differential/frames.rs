@@ -7,12 +7,23 @@ use edge_ebpf::engine::Side;
 use edge_ebpf::packet::{Mac, protocol};
 use fastrand::Rng;
 
+use super::names;
 use super::policies::{DAY, PORTS, PROTOCOLS, START, mac, v4, v6};
+use super::talks::Talks;
 
-/// A frame, where it comes in, and when.
+/// Where a frame is met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// It comes in, and is decided about.
+    In(Side),
+    /// It leaves towards a device, and engines learn from it.
+    TowardsDevice,
+}
+
+/// A frame, where it is met, and when.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    pub side: Side,
+    pub way: Way,
     /// Seconds of the Unix epoch.
     pub at: i64,
     pub frame: Vec<u8>,
@@ -21,6 +32,7 @@ pub struct Arrival {
 /// Frames over some days, in their order: mostly at once, sometimes a second or hours later.
 pub fn arrivals(rng: &mut Rng, count: u64) -> Vec<Arrival> {
     let mut at = START;
+    let mut talks = Talks::new(rng);
     (0..count)
         .map(|_| {
             at += match rng.u16(..100) {
@@ -28,10 +40,66 @@ pub fn arrivals(rng: &mut Rng, count: u64) -> Vec<Arrival> {
                 1..10 => 1,
                 _ => 0,
             };
-            let side = if rng.u8(..4) == 0 { Side::Outside } else { Side::Inside };
-            Arrival { side, at, frame: random(rng) }
+            let (way, frame) = match rng.u8(..16) {
+                0 => (Way::TowardsDevice, answer(rng)),
+                1..9 => (Way::In(Side::Inside), spoken(rng, &mut talks)),
+                9..12 => (Way::In(Side::Outside), random(rng)),
+                _ => (Way::In(Side::Inside), random(rng)),
+            };
+            Arrival { way, at, frame }
         })
         .collect()
+}
+
+/// A packet of one of the flows, sometimes in another guise or damaged.
+fn spoken(rng: &mut Rng, talks: &mut Talks) -> Vec<u8> {
+    let mut spec = talks.next(rng);
+    if rng.u8(..16) == 0 {
+        disguise(rng, &mut spec);
+    }
+    if rng.u8(..32) == 0 {
+        spec.fragment = Some(FragmentSpec { id: rng.u32(..3), offset: 0, more: true });
+    }
+    let mut frame = spec.build();
+    match rng.u8(..64) {
+        0 => frame.truncate(rng.usize(14..=frame.len())),
+        1 => {
+            let place = rng.usize(12..frame.len());
+            frame[place] = rng.u8(..);
+        }
+        // Padding is no payload.
+        2..8 => frame.extend(std::iter::repeat_n(rng.u8(..2), rng.usize(1..64))),
+        _ => {}
+    }
+    frame
+}
+
+/// A resolver's answer, or what looks like one.
+fn answer(rng: &mut Rng) -> Vec<u8> {
+    let ends = if rng.bool() {
+        Ends::V4(Ipv4Addr::new(192, 0, 2, 53), Ipv4Addr::new(192, 168, 1, 1))
+    } else {
+        Ends::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x35), Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1))
+    };
+    let source = if rng.u8(..16) == 0 { rng.u16(52..55) } else { 53 };
+    let mut spec = FrameSpec::new(Mac(0x0000_5e00_5335), ends, Transport::Udp { source, destination: 40_000 });
+    spec.payload = names::answer(rng);
+    if rng.u8(..16) == 0 {
+        disguise(rng, &mut spec);
+    }
+    if rng.u8(..32) == 0 {
+        spec.fragment = Some(FragmentSpec { id: rng.u32(..3), offset: rng.u16(..2), more: rng.bool() });
+    }
+    spec.build()
+}
+
+/// Tags, options, extension headers.
+fn disguise(rng: &mut Rng, spec: &mut FrameSpec) {
+    spec.tags = (0..[0, 1, 1, 2][rng.usize(..4)]).map(|_| ([0x8100, 0x88a8][rng.usize(..2)], rng.u16(..))).collect();
+    match spec.ends {
+        Ends::V4(..) => spec.options = vec![1; [0, 4, 12][rng.usize(..3)]],
+        Ends::V6(..) => spec.extensions = (0..rng.usize(..3)).map(|_| (protocol::DESTINATION, vec![0; 8])).collect(),
+    }
 }
 
 fn random(rng: &mut Rng) -> Vec<u8> {

@@ -1,13 +1,14 @@
 //! One policy set in all engines.
 
 use anyhow::Context;
-use edge_agent::engine::Outcome;
 use edge_agent::engine::kernel::KernelEngine;
+use edge_agent::engine::oracle::Oracle;
 use edge_agent::engine::trio::{Disagreement, Trio};
+use edge_agent::engine::{Engine, Outcome};
 use edge_agent::policy::compile::{Compiled, compile};
 use jiff::Timestamp;
 
-use crate::frames::Arrival;
+use crate::frames::{Arrival, Way};
 use crate::policies::{Case, START};
 
 /// A policy set and its tables, which the engines borrow.
@@ -20,6 +21,8 @@ pub struct Prepared<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     Without,
+    /// Nor the host engine: the oracle alone, to see what the pairs are.
+    NorHost,
     /// What it does with each frame, and its counters once.
     InSum,
     /// Its counters after each frame, too.
@@ -39,18 +42,33 @@ impl<'a> Prepared<'a> {
         asked: Kernel,
         mut each: impl FnMut(&Outcome),
     ) -> anyhow::Result<Option<(usize, Disagreement)>> {
-        let Self { case: Case { policies, on_uninspectable }, compiled } = self;
+        let Self { case: Case { policies, conduct }, compiled } = self;
+        if asked == Kernel::NorHost {
+            let mut oracle = Oracle::new(policies, *conduct);
+            for Arrival { way, at, frame } in frames {
+                oracle.set_time(Timestamp::from_second(*at)?)?;
+                match way {
+                    Way::In(side) => each(&oracle.run_on(*side, frame)?),
+                    Way::TowardsDevice => oracle.answer(frame)?,
+                }
+            }
+            return Ok(None);
+        }
         let kernel = match asked {
-            Kernel::Without => None,
-            Kernel::InSum | Kernel::ByFrame => Some(KernelEngine::new(compiled, *on_uninspectable).context("load into the kernel")?),
+            Kernel::Without | Kernel::NorHost => None,
+            Kernel::InSum | Kernel::ByFrame => Some(KernelEngine::new(compiled, *conduct).context("load into the kernel")?),
         };
-        let mut trio = Trio::new(policies, compiled, *on_uninspectable, kernel);
+        let mut trio = Trio::new(policies, compiled, *conduct, kernel);
         let mut now = None;
-        for (index, Arrival { side, at, frame }) in frames.iter().enumerate() {
+        for (index, Arrival { way, at, frame }) in frames.iter().enumerate() {
             if now != Some(*at) {
                 trio.set_time(Timestamp::from_second(*at)?)?;
                 now = Some(*at);
             }
+            let Way::In(side) = way else {
+                trio.answer(frame)?;
+                continue;
+            };
             let asked_so = if asked == Kernel::ByFrame { trio.run_on(*side, frame) } else { trio.act_on(*side, frame) };
             match asked_so.with_context(|| format!("run frame {index}"))? {
                 Ok(outcome) => each(&outcome),

@@ -1,18 +1,21 @@
 //! Random policies and packets through the oracle, the host engine and the kernel program: verdict, rule, monitored rules, reason and
 //! answer of every frame, and the counters they add up to. A difference is shrunk and printed as a case for the corpus.
 
-#[path = "../../tests/engines/corpus_case.rs"]
+#[path = "../../tests/engines/corpus_case/mod.rs"]
 mod corpus_case;
 mod describe;
 mod frames;
 mod judge;
+mod names;
 mod policies;
 mod shrink;
+mod talks;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use edge_ebpf::abi::Reason;
 use fastrand::Rng;
 use xtask::differential::Pairs;
 use xtask::lab::signal;
@@ -27,15 +30,22 @@ struct Arguments {
     /// Leave the kernel out, which needs root.
     #[arg(long)]
     without_kernel: bool,
+    /// Ask the oracle alone: it tells what the pairs are, and compares nothing.
+    #[arg(long)]
+    oracle_alone: bool,
 }
 
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_secs(10);
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { pairs: Pairs { pairs, seed, packets, seconds }, without_kernel } = Arguments::parse();
+    let Arguments { pairs: Pairs { pairs, seed, packets, seconds }, without_kernel, oracle_alone } = Arguments::parse();
     signal::handle()?;
-    let asked = if without_kernel { Kernel::Without } else { Kernel::InSum };
+    let asked = match (oracle_alone, without_kernel) {
+        (true, _) => Kernel::NorHost,
+        (false, true) => Kernel::Without,
+        (false, false) => Kernel::InSum,
+    };
     let start = Instant::now();
     let mut told = start;
     let mut rng = Rng::with_seed(seed);
@@ -48,7 +58,7 @@ fn main() -> anyhow::Result<ExitCode> {
         if let Some((index, disagreement)) = prepared.disagreement(&frames, asked, |outcome| tally.count(outcome))? {
             println!("seed {seed}, policy set {}, frame {index}: {disagreement}", tally.sets);
             // Where sums differ, which frame it was.
-            let by_frame = if without_kernel { Kernel::Without } else { Kernel::ByFrame };
+            let by_frame = if asked == Kernel::InSum { Kernel::ByFrame } else { asked };
             let last = match prepared.disagreement(&frames, by_frame, |_| {})? {
                 Some((frame, disagreement)) => {
                     println!("by frame: {frame}: {disagreement}");
@@ -70,16 +80,22 @@ fn main() -> anyhow::Result<ExitCode> {
     if tally.pairs < pairs {
         println!("ended before its time: {} of {pairs} pairs", tally.pairs);
     }
-    let Tally { pairs, sets, passed, dropped, rejected, answered, by_rule, monitored, uninspectable } = tally;
+    let Tally { pairs, sets, passed, dropped, rejected, answered, by_rule, monitored, named, uninspectable } = tally;
     println!(
         "{pairs} pairs of {sets} policy sets, seed {seed}: no difference between {} in {:.0} s",
-        if without_kernel { "oracle and host engine" } else { "oracle, host engine and kernel" },
+        match asked {
+            Kernel::NorHost => "the oracle and itself",
+            Kernel::Without => "oracle and host engine",
+            Kernel::InSum | Kernel::ByFrame => "oracle, host engine and kernel",
+        },
         start.elapsed().as_secs_f64()
     );
     println!(
         "{passed} passed, {dropped} dropped, {rejected} rejected ({answered} answered); {by_rule} decided by a rule, \
-         {monitored} met a monitored one, {uninspectable} uninspectable"
+         {monitored} met a monitored one, {named} carried a name"
     );
+    let reasons: Vec<String> = Reason::ALL.iter().zip(uninspectable).map(|(reason, count)| format!("{} {count}", reason.name())).collect();
+    println!("uninspectable: {}", reasons.join(", "));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,7 +110,8 @@ struct Tally {
     answered: u64,
     by_rule: u64,
     monitored: u64,
-    uninspectable: u64,
+    named: u64,
+    uninspectable: [u64; Reason::ALL.len()],
 }
 
 impl Tally {
@@ -108,6 +125,9 @@ impl Tally {
         self.answered += u64::from(outcome.reply.is_some());
         self.by_rule += u64::from(outcome.rule.is_some());
         self.monitored += u64::from(!outcome.monitored.is_empty());
-        self.uninspectable += u64::from(outcome.reason.is_some());
+        self.named += u64::from(outcome.name.is_some());
+        if let Some(reason) = outcome.reason {
+            self.uninspectable[reason as usize] += 1;
+        }
     }
 }

@@ -3,20 +3,23 @@
 
 use std::sync::Arc;
 
+use edge_agent::config::Conduct;
 use edge_agent::policy::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Domains, Expr, Family, Group, GroupId, Mode, PolicyId,
-    PolicyInfo, PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal,
-    SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Family, Group, GroupId, Mode, PolicyId, PolicyInfo,
+    PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal, SignalId,
+    SignatureId,
 };
-use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Reason};
+use edge_ebpf::abi::{DnsReject, MAX_RULES, OnUninspectable, Reason};
 use fastrand::Rng;
 use jiff::tz::TimeZone;
 
-/// A policy set and the configured verdicts on what cannot be inspected.
+use super::names;
+
+/// A policy set, and what is configured beside it.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub policies: Resolved,
-    pub on_uninspectable: [OnUninspectable; Reason::ALL.len()],
+    pub conduct: Conduct,
 }
 
 pub fn random(rng: &mut Rng) -> Case {
@@ -44,12 +47,15 @@ pub fn random(rng: &mut Rng) -> Case {
         .map(|index| Group { policy: policy(rng), name: format!("group-{index}"), when: expression(rng, signals.len(), 0) })
         .collect();
     let sets: Vec<Arc<AddressSet>> = (0..rng.usize(1..8)).map(|_| Arc::new(addresses(rng))).collect();
-    let destinations: Vec<Destination> = (0..rng.usize(0..6))
+    let named = rng.u8(..4) > 0;
+    let name_sets = if named { names::sets(rng) } else { Vec::new() };
+    let signatures = if named { names::signatures(rng) } else { Vec::new() };
+    let destinations: Vec<Destination> = (0..if named { rng.usize(2..6) } else { rng.usize(0..6) })
         .map(|index| Destination {
             policy: policy(rng),
             name: format!("destination-{index}"),
             sets: (0..rng.usize(1..4)).map(|_| Arc::clone(&sets[rng.usize(..sets.len())])).collect(),
-            domains: Domains::default(),
+            domains: names::domains(rng, &name_sets),
         })
         .collect();
     let schedules: Vec<Schedule> = if timed { (0..rng.usize(..4)).map(|_| schedule(rng)).collect() } else { Vec::new() };
@@ -79,9 +85,14 @@ pub fn random(rng: &mut Rng) -> Case {
             Rule {
                 policy: id,
                 id: format!("rule-{index}"),
-                from: (0..rng.usize(1..3)).map(|_| device(rng, groups.len())).collect(),
-                to: (0..rng.usize(1..3)).map(|_| remote(rng, destinations.len())).collect(),
-                services: (0..rng.usize(1..4)).map(|_| service(rng)).collect(),
+                // Where names are, most devices should have rules about them.
+                from: (0..rng.usize(1..3))
+                    .map(|_| if named && rng.bool() { DeviceSelector::All } else { device(rng, groups.len()) })
+                    .collect(),
+                to: (0..rng.usize(1..3))
+                    .map(|_| if built_in { plain(rng, &destinations) } else { remote(rng, destinations.len()) })
+                    .collect(),
+                services: (0..rng.usize(1..4)).map(|_| service(rng, if built_in { 0 } else { signatures.len() })).collect(),
                 direction: if built_in {
                     Direction::Outbound
                 } else {
@@ -95,9 +106,17 @@ pub fn random(rng: &mut Rng) -> Case {
             }
         })
         .collect();
-    let on_uninspectable = Reason::ALL
-        .map(|_| [OnUninspectable::Pass, OnUninspectable::Drop, OnUninspectable::DropIfRuleCouldMatch][[0, 1, 2, 2][rng.usize(..4)]]);
-    Case { policies: Resolved { policies, signals, groups, destinations, schedules, signatures: Vec::new(), rules }, on_uninspectable }
+    let verdicts = [OnUninspectable::Pass, OnUninspectable::Drop, OnUninspectable::DropIfRuleCouldMatch, OnUninspectable::Inspect];
+    let conduct = Conduct {
+        on_uninspectable: Reason::ALL.map(|reason| match (verdicts[[0, 1, 2, 2, 3][rng.usize(..5)]], reason) {
+            (OnUninspectable::Inspect, Reason::Quic) => OnUninspectable::Inspect,
+            (OnUninspectable::Inspect, _) => OnUninspectable::DropIfRuleCouldMatch,
+            (other, _) => other,
+        }),
+        dns_reject: [DnsReject::NxDomain, DnsReject::Refused, DnsReject::NullAddress][rng.usize(..3)],
+        learned: names::time_to_live(rng),
+    };
+    Case { policies: Resolved { policies, signals, groups, destinations, schedules, signatures, rules }, conduct }
 }
 
 /// Noon (UTC) of the Saturday before the end of summer time in Europe in 2014.
@@ -152,12 +171,23 @@ fn remote(rng: &mut Rng, destinations: usize) -> RemoteSelector {
     }
 }
 
+/// What is always allowed names no domains.
+fn plain(rng: &mut Rng, destinations: &[Destination]) -> RemoteSelector {
+    match remote(rng, destinations.len()) {
+        RemoteSelector::Destination(destination) if !destinations[destination.index()].domains.sets.is_empty() => RemoteSelector::Any,
+        other => other,
+    }
+}
+
 /// Ports that packets go to, and neighbours of theirs.
 pub const PORTS: [u16; 8] = [0, 1, 53, 442, 443, 444, 8080, 65535];
 /// Protocol numbers that packets have: those with a reading of their own, extension headers, and others.
 pub const PROTOCOLS: [u8; 12] = [0, 1, 4, 6, 17, 43, 44, 47, 51, 58, 60, 255];
 
-fn service(rng: &mut Rng) -> ServiceMatch {
+fn service(rng: &mut Rng, signatures: usize) -> ServiceMatch {
+    if signatures > 0 && rng.u8(..4) == 0 {
+        return ServiceMatch::Signature(SignatureId(rng.u32(..signatures as u32)));
+    }
     match rng.u8(..6) {
         0 => ServiceMatch::Any,
         1 => ServiceMatch::Protocol(PROTOCOLS[rng.usize(..PROTOCOLS.len())]),

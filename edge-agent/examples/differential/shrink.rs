@@ -6,7 +6,7 @@ use edge_ebpf::engine::Side;
 
 use crate::corpus_case;
 use crate::describe;
-use crate::frames::Arrival;
+use crate::frames::{Arrival, Way};
 use crate::judge::{Kernel, Prepared};
 use crate::policies::{Case, START};
 
@@ -25,7 +25,7 @@ pub fn shrink(case: &Case, frames: &[Arrival], asked: Kernel) -> anyhow::Result<
         attempts -= 1;
         Ok(Prepared::new(case)?.disagreement(frames, asked, |_| {})?.is_some())
     };
-    // Most frames stand alone; the others need the first fragments before them.
+    // Most frames stand alone; the others need what came before: first fragments, other segments, answers.
     let last = frames[frames.len() - 1..].to_vec();
     if differs(&case, &last)? {
         frames = last;
@@ -35,17 +35,21 @@ pub fn shrink(case: &Case, frames: &[Arrival], asked: Kernel) -> anyhow::Result<
     let mut rules = std::mem::take(&mut case.policies.rules);
     drop_parts(&mut rules, |rules| {
         let policies = Resolved { rules: rules.to_vec(), ..case.policies.clone() };
-        differs(&Case { policies, on_uninspectable: case.on_uninspectable }, &frames)
+        differs(&Case { policies, conduct: case.conduct }, &frames)
     })?;
     case.policies.rules = rules;
     let text = serde_yaml::to_string(&describe::describe(&case, &frames)?)?;
     let read: corpus_case::Case = serde_yaml::from_str(&text)?;
-    let again = Case { policies: read.resolved(), on_uninspectable: read.on_uninspectable() };
+    let again = Case { policies: read.resolved(), conduct: read.conduct() };
     let arrivals: Vec<Arrival> = read
         .frames
         .iter()
         .map(|case| Arrival {
-            side: if case.inbound { Side::Outside } else { Side::Inside },
+            way: match (case.is_towards_device(), case.inbound) {
+                (true, _) => Way::TowardsDevice,
+                (false, true) => Way::In(Side::Outside),
+                (false, false) => Way::In(Side::Inside),
+            },
             at: case.at.map_or(START, |at| at.as_second()),
             frame: case.bytes(),
         })

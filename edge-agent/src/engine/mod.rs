@@ -6,6 +6,7 @@ pub mod counts;
 pub mod frame;
 pub mod host;
 pub mod kernel;
+pub mod message;
 pub mod observe;
 pub mod oracle;
 pub mod policy_test;

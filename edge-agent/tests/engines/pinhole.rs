@@ -11,7 +11,7 @@ use edge_ebpf::abi::Verdict;
 use edge_ebpf::engine::Side::{self, Inside, Outside};
 use jiff::civil::date;
 
-use crate::corpus_case::rule_name;
+use crate::corpus_case::policy::rule_name;
 use crate::small_set::PHONE;
 use crate::trio::{Engines, WHERE_A_RULE_COULD_MATCH};
 

@@ -1,5 +1,6 @@
 //! The three engines side by side.
 
+use edge_agent::config::Conduct;
 use edge_agent::dataplane::error::Error;
 use edge_agent::engine::{
     Outcome, SOME_TIME,
@@ -19,22 +20,28 @@ pub const WHERE_A_RULE_COULD_MATCH: [OnUninspectable; Reason::ALL.len()] = [OnUn
 pub struct Engines(Trio<'static>);
 
 impl Engines {
-    pub fn new(policies: Resolved, on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
+    pub fn new(policies: Resolved, conduct: impl Into<Conduct>) -> Self {
+        let conduct = conduct.into();
         // Engines borrow their tables; a test's live as long as its process.
         let policies: &Resolved = Box::leak(Box::new(policies));
         let compiled: &Compiled = Box::leak(Box::new(compile(policies, SOME_TIME).expect("compiles")));
-        let kernel = is_root().then(|| KernelEngine::new(compiled, on_uninspectable)).and_then(|engine| match engine {
+        let kernel = is_root().then(|| KernelEngine::new(compiled, conduct)).and_then(|engine| match engine {
             Err(KernelEngineError::Dataplane(error @ Error::NoRates { .. })) => {
                 eprintln!("the kernel engine is left out of this test: {error}");
                 None
             }
             engine => Some(engine.expect("the kernel loads the program")),
         });
-        Self(Trio::new(policies, compiled, on_uninspectable, kernel))
+        Self(Trio::new(policies, compiled, conduct, kernel))
     }
 
     pub fn set_time(&mut self, now: Timestamp) {
         self.0.set_time(now).expect("the kernel takes the time");
+    }
+
+    /// Lets all of them learn from a frame on its way to a device.
+    pub fn answer(&mut self, frame: &[u8]) {
+        self.0.answer(frame).expect("every engine can learn");
     }
 
     /// Of a frame from a device, see [`Self::run_on`].

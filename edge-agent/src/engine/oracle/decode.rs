@@ -4,21 +4,35 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use edge_ebpf::abi::Reason;
 
-pub(super) struct Decoded {
+pub(super) struct Decoded<'a> {
     /// Source MAC; 0 for a frame that has none.
     pub device: u64,
     /// Addresses, where the frame got that far.
     pub source: Option<IpAddr>,
     pub destination: Option<IpAddr>,
-    pub what: What,
+    pub what: What<'a>,
 }
 
-pub(super) enum What {
+pub(super) enum What<'a> {
     NotIp,
-    Whole(Service),
-    First(Datagram, Service),
+    Whole(Load<'a>),
+    First(Datagram, Load<'a>),
     Later(Datagram),
     Uninspectable(Reason),
+}
+
+/// What IP carries.
+#[derive(Clone, Copy)]
+pub(super) struct Load<'a> {
+    pub service: Service,
+    /// Of TCP and UDP.
+    pub source_port: u16,
+    /// Of TCP.
+    pub sequence: u32,
+    pub syn: bool,
+    pub ack: bool,
+    /// Of TCP and UDP: what every length, and the frame, leave of it.
+    pub payload: &'a [u8],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,7 +64,7 @@ pub(super) struct Datagram {
     protocol: Option<u8>,
 }
 
-pub(super) fn decode(frame: &[u8]) -> Decoded {
+pub(super) fn decode(frame: &[u8]) -> Decoded<'_> {
     let Some((addresses, rest)) = frame.split_at_checked(12) else { return uninspectable(0, None, Reason::Truncated) };
     if rest.len() < 2 {
         return uninspectable(0, None, Reason::Truncated);
@@ -73,15 +87,15 @@ pub(super) fn decode(frame: &[u8]) -> Decoded {
     decoded(device, None, What::NotIp)
 }
 
-fn uninspectable(device: u64, ends: Option<(IpAddr, IpAddr)>, reason: Reason) -> Decoded {
+fn uninspectable(device: u64, ends: Option<(IpAddr, IpAddr)>, reason: Reason) -> Decoded<'static> {
     decoded(device, ends, What::Uninspectable(reason))
 }
 
-fn decoded(device: u64, ends: Option<(IpAddr, IpAddr)>, what: What) -> Decoded {
+fn decoded(device: u64, ends: Option<(IpAddr, IpAddr)>, what: What<'_>) -> Decoded<'_> {
     Decoded { device, source: ends.map(|ends| ends.0), destination: ends.map(|ends| ends.1), what }
 }
 
-fn ipv4(device: u64, packet: &[u8]) -> Decoded {
+fn ipv4(device: u64, packet: &[u8]) -> Decoded<'_> {
     let Some((fixed, rest)) = packet.split_first_chunk::<20>() else { return uninspectable(device, None, Reason::Truncated) };
     let words = usize::from(fixed[0] & 15);
     let total = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
@@ -126,10 +140,10 @@ fn ipv4(device: u64, packet: &[u8]) -> Decoded {
         return decoded(device, known, What::Later(datagram));
     }
     let payload = rest.get(option_bytes..).unwrap_or(&[]);
-    let what = match service(fixed[9], false, payload, total - words * 4) {
+    let what = match load(fixed[9], false, payload, total - words * 4) {
         Err(reason) => What::Uninspectable(reason),
-        Ok(service) if fragment & 0x2000 != 0 => What::First(datagram, service),
-        Ok(service) => What::Whole(service),
+        Ok(load) if fragment & 0x2000 != 0 => What::First(datagram, load),
+        Ok(load) => What::Whole(load),
     };
     decoded(device, known, what)
 }
@@ -139,7 +153,7 @@ fn option_of_one(rest: &[u8], option_bytes: usize) -> Reason {
     if rest.len() > option_bytes { Reason::BadHeader } else { Reason::Truncated }
 }
 
-fn ipv6(device: u64, packet: &[u8]) -> Decoded {
+fn ipv6(device: u64, packet: &[u8]) -> Decoded<'_> {
     let Some((fixed, rest)) = packet.split_first_chunk::<40>() else { return uninspectable(device, None, Reason::Truncated) };
     if fixed[0] >> 4 != 6 {
         return uninspectable(device, None, Reason::BadHeader);
@@ -156,10 +170,10 @@ fn ipv6(device: u64, packet: &[u8]) -> Decoded {
     let mut first = None;
     loop {
         if !matches!(next, 0 | 43 | 44 | 51 | 60) {
-            let what = match (service(next, true, rest, room), first) {
+            let what = match (load(next, true, rest, room), first) {
                 (Err(reason), _) => What::Uninspectable(reason),
-                (Ok(service), Some(datagram)) => What::First(datagram, service),
-                (Ok(service), None) => What::Whole(service),
+                (Ok(load), Some(datagram)) => What::First(datagram, load),
+                (Ok(load), None) => What::Whole(load),
             };
             return decoded(device, known, what);
         }
@@ -199,19 +213,34 @@ fn ipv6(device: u64, packet: &[u8]) -> Decoded {
     }
 }
 
-/// `room` is what the IP header announces; `payload` may be shorter, where the frame is cut, or longer, where it is padded.
-fn service(protocol: u8, v6: bool, payload: &[u8], room: usize) -> Result<Service, Reason> {
-    let payload = &payload[..payload.len().min(room)];
-    let port = |bytes: &[u8]| u16::from_be_bytes([bytes[2], bytes[3]]);
+/// `room` is what the IP header announces; `packet` may be shorter, where the frame is cut, or longer, where it is padded.
+fn load(protocol: u8, v6: bool, packet: &[u8], room: usize) -> Result<Load<'_>, Reason> {
+    let packet = &packet[..packet.len().min(room)];
+    let number = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let bare = |service| Load { service, source_port: 0, sequence: 0, syn: false, ack: false, payload: &[] };
     match (protocol, v6) {
-        (6, _) => match payload.first_chunk::<20>() {
+        (6, _) => match packet.first_chunk::<20>() {
             None => Err(Reason::Truncated),
             Some(header) if header[12] >> 4 < 5 => Err(Reason::BadHeader),
-            Some(header) => Ok(Service::Tcp(port(header))),
+            Some(header) => Ok(Load {
+                service: Service::Tcp(number(header, 2)),
+                source_port: number(header, 0),
+                sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+                syn: header[13] & 2 != 0,
+                ack: header[13] & 16 != 0,
+                payload: packet.get(usize::from(header[12] >> 4) * 4..).unwrap_or(&[]),
+            }),
         },
-        (17, _) => payload.first_chunk::<8>().map(|header| Service::Udp(port(header))).ok_or(Reason::Truncated),
-        (1, false) => payload.first_chunk::<4>().map(|header| Service::Icmp(header[0])).ok_or(Reason::Truncated),
-        (58, true) => payload.first_chunk::<4>().map(|header| Service::Icmpv6(header[0])).ok_or(Reason::Truncated),
-        _ => Ok(Service::Other(protocol)),
+        (17, _) => match packet.split_first_chunk::<8>() {
+            None => Err(Reason::Truncated),
+            Some((header, rest)) => {
+                let announced = usize::from(number(header, 4)).saturating_sub(8);
+                let payload = &rest[..rest.len().min(announced)];
+                Ok(Load { source_port: number(header, 0), payload, ..bare(Service::Udp(number(header, 2))) })
+            }
+        },
+        (1, false) => packet.first_chunk::<4>().map(|header| bare(Service::Icmp(header[0]))).ok_or(Reason::Truncated),
+        (58, true) => packet.first_chunk::<4>().map(|header| bare(Service::Icmpv6(header[0]))).ok_or(Reason::Truncated),
+        _ => Ok(bare(Service::Other(protocol))),
     }
 }

@@ -1,8 +1,13 @@
 //! The oracle: naive on purpose. It walks the policy model rule by rule over a packet that its own decoder has read, and shares no table, no
 //! mask and no parser with the engines that it judges.
 
+mod carried;
 mod decode;
+mod flows;
+mod learned;
 pub mod names;
+mod read;
+mod rulebook;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,27 +16,42 @@ use edge_ebpf::abi::{OnUninspectable, Reason, Verdict};
 use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
-use self::decode::{Datagram, Decoded, Service, What};
+use self::carried::Carried;
+use self::decode::{Datagram, Decoded, Load, Service, What};
+use self::flows::Flows;
+use self::learned::Learned;
+use self::read::answer::{self, Answer};
+use self::rulebook::{Meeting, Remote, Rulebook, restricts, verdict};
 use super::{Engine, EngineError, Outcome, SOME_TIME};
 use crate::config::Conduct;
-use crate::policy::model::{
-    Action, AddressSet, DeviceSelector, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, RuleId, ServiceMatch,
-    Signal,
-};
+use crate::policy::model::{Action, DeviceSelector, RateLimit, RateUnit, Resolved, Rule, RuleId, SignatureId};
 
-/// A policy set, and what became of the first fragments.
+/// Names of one answer that learn its addresses.
+const NAMES_OF_AN_ANSWER: usize = 4;
+
+/// A policy set, and what became of the packets before.
 pub struct Oracle<'a> {
-    policies: &'a Resolved,
+    rulebook: Rulebook<'a>,
     conduct: Conduct,
     first_fragments: HashMap<Datagram, (Verdict, Option<RuleId>)>,
     /// Nanoseconds' worth of packets that a device may still send under a rule, and when that was.
     buckets: HashMap<(Option<u64>, RuleId), (u128, Timestamp)>,
+    flows: Flows,
+    learned: Learned,
     now: Timestamp,
 }
 
 impl<'a> Oracle<'a> {
     pub fn new(policies: &'a Resolved, conduct: impl Into<Conduct>) -> Self {
-        Self { policies, conduct: conduct.into(), first_fragments: HashMap::new(), buckets: HashMap::new(), now: SOME_TIME }
+        Self {
+            rulebook: Rulebook(policies),
+            conduct: conduct.into(),
+            first_fragments: HashMap::new(),
+            buckets: HashMap::new(),
+            flows: Flows::new(),
+            learned: Learned::default(),
+            now: SOME_TIME,
+        }
     }
 }
 
@@ -41,7 +61,18 @@ impl Engine for Oracle<'_> {
         Ok(())
     }
 
-    fn answer(&mut self, _frame: &[u8]) -> Result<(), EngineError> {
+    fn answer(&mut self, frame: &[u8]) -> Result<(), EngineError> {
+        if let What::Whole(load) = decode::decode(frame).what
+            && let (Service::Udp(_), 53) = (load.service, load.source_port)
+            && let Some(Answer { names, addresses }) = answer::read(load.payload)
+        {
+            for name in names.iter().filter(|name| self.rulebook.is_watched(name)).take(NAMES_OF_AN_ANSWER) {
+                for (address, time_to_live) in &addresses {
+                    let until = self.now.as_second() + i64::from(self.conduct.learned.clamp(*time_to_live));
+                    self.learned.learn(*address, name, until);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -53,15 +84,16 @@ impl Engine for Oracle<'_> {
 
 impl Oracle<'_> {
     fn decide(&mut self, side: Side, frame: &[u8]) -> Outcome {
-        let inbound = |rule: &Rule| rule.direction.inbound() && rule.from.contains(&DeviceSelector::All) && !self.built_in(rule);
-        if side == Side::Outside && !self.policies.rules.iter().any(inbound) {
+        let rulebook = self.rulebook;
+        let inbound = |rule: &Rule| rule.direction.inbound() && rule.from.contains(&DeviceSelector::All) && !rulebook.built_in(rule);
+        if side == Side::Outside && !rulebook.rules().any(|(_, rule)| inbound(rule)) {
             // Nobody asks anything of what comes in: it is counted, and not looked at.
             return outcome(Verdict::Pass, None, Vec::new(), None);
         }
         let Decoded { device, source, destination, what } = decode::decode(frame);
         let packet = match side {
-            Side::Inside => Seen { device: Some(device), remote: destination, destination },
-            Side::Outside => Seen { device: None, remote: source, destination },
+            Side::Inside => Seen { device: Some(device), remote: destination, source, destination },
+            Side::Outside => Seen { device: None, remote: source, source, destination },
         };
         match what {
             What::NotIp => outcome(Verdict::Pass, None, Vec::new(), None),
@@ -70,9 +102,9 @@ impl Oracle<'_> {
                 Some(&(verdict, rule)) => outcome(verdict, rule, Vec::new(), None),
                 None => self.uninspectable(packet, Reason::FragmentWithoutFirst),
             },
-            What::Whole(service) => self.walk(packet, service, frame.len()),
-            What::First(datagram, service) => {
-                let outcome = self.walk(packet, service, frame.len());
+            What::Whole(load) => self.look_and_walk(packet, &load, frame.len()),
+            What::First(datagram, load) => {
+                let outcome = self.look_and_walk(packet, &load, frame.len());
                 if !self.through_pinhole(&outcome, side) {
                     self.first_fragments.insert(datagram, (outcome.verdict, outcome.rule));
                 }
@@ -81,25 +113,47 @@ impl Oracle<'_> {
         }
     }
 
-    fn walk(&mut self, packet: Seen, service: Service, length: usize) -> Outcome {
-        let policies = self.policies;
-        let rules = || (0..).map(RuleId).zip(&policies.rules);
-        let asked = |rule: &Rule| rule.services.iter().any(|wanted| asks(*wanted, service));
+    fn look_and_walk(&mut self, packet: Seen, load: &Load<'_>, length: usize) -> Outcome {
+        let carried = match packet {
+            Seen { device: Some(device), source: Some(source), destination: Some(destination), .. } => {
+                Carried::of(self.rulebook, &mut self.flows, device, (source, destination), load)
+            }
+            _ => Carried::default(),
+        };
+        let decided = self.walk(packet, load.service, &carried, length);
+        let outcome = Outcome { name: carried.shown.clone(), ..self.in_the_way(packet, load.service, &carried, decided) };
+        if outcome.verdict == Verdict::Pass {
+            carried.passed(&mut self.flows);
+        }
+        outcome
+    }
+
+    /// What the rules say.
+    fn walk(&mut self, packet: Seen, service: Service, carried: &Carried, length: usize) -> Outcome {
+        let rulebook = self.rulebook;
+        let shown = |id: SignatureId| carried.signatures.contains(&id);
         if packet.device.is_none() {
             // The pinhole is about where a packet goes, also on the way in.
-            let mut pinhole = rules().filter(|(_, rule)| self.built_in(rule) && rule.from.contains(&DeviceSelector::All));
-            if let Some((id, _)) = pinhole.find(|(_, rule)| asked(rule) && self.to(rule, packet.destination)) {
+            let mut pinhole = rulebook.rules().filter(|(_, rule)| rulebook.built_in(rule) && rule.from.contains(&DeviceSelector::All));
+            let lets_in = |rule| rulebook.asks(rule, service, &shown) && rulebook.to(rule, packet.destination);
+            if let Some((id, _)) = pinhole.find(|(_, rule)| lets_in(rule)) {
                 return outcome(Verdict::Pass, Some(id), Vec::new(), None);
             }
         }
+        let learned = packet.remote.map_or_else(Vec::new, |remote| self.learned.names(remote, self.now.as_second()));
+        let remote = Remote { address: packet.remote, carried: &carried.names, learned: &learned };
         let mut monitored = Vec::new();
-        for (id, rule) in rules() {
-            if !(self.from(rule, packet) && self.to(rule, packet.remote) && asked(rule) && self.holds_now(rule)) {
+        for (id, rule) in rulebook.rules() {
+            if !(rulebook.from(rule, packet.device) && rulebook.asks(rule, service, &shown) && rulebook.holds_at(rule, self.now)) {
                 continue;
             }
-            if rule.monitored {
-                monitored.push(id);
-                continue;
+            match rulebook.meets(rule, &remote) {
+                Meeting::No => continue,
+                Meeting::Yes if !rule.monitored => {}
+                Meeting::Yes | Meeting::Monitored => {
+                    monitored.push(id);
+                    continue;
+                }
             }
             let verdict = match rule.action {
                 Action::RateLimit(limit) if !self.pay(packet, id, limit, length) => Verdict::Drop,
@@ -108,6 +162,41 @@ impl Oracle<'_> {
             return outcome(verdict, Some(id), monitored, None);
         }
         outcome(Verdict::Pass, None, monitored, None)
+    }
+
+    /// What becomes of a packet that the rules let pass although they cannot know all that it carries.
+    fn in_the_way(&self, packet: Seen, service: Service, carried: &Carried, decided: Outcome) -> Outcome {
+        let rulebook = self.rulebook;
+        if decided.verdict != Verdict::Pass {
+            return decided;
+        }
+        let shown = |id: SignatureId| carried.signatures.contains(&id);
+        let could = |asks: &dyn Fn(&Rule) -> bool| {
+            rulebook.rules().take_while(|(id, _)| decided.rule.is_none_or(|decider| *id < decider)).any(|(_, rule)| {
+                restricts(rule)
+                    && rulebook.has_names(rule)
+                    && rulebook.from(rule, packet.device)
+                    && rulebook.holds_at(rule, self.now)
+                    && asks(rule)
+            })
+        };
+        if let Some(reason) = carried.obstacle {
+            let drops = match self.conduct.on_uninspectable[reason as usize] {
+                OnUninspectable::Pass => false,
+                OnUninspectable::Drop => true,
+                OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect => could(&|rule| rulebook.asks(rule, service, &shown)),
+            };
+            return match (drops, decided.rule) {
+                (true, _) => outcome(Verdict::Drop, None, decided.monitored, Some(reason)),
+                (false, None) => outcome(Verdict::Pass, None, decided.monitored, Some(reason)),
+                (false, Some(_)) => decided,
+            };
+        }
+        let strips = self.conduct.on_uninspectable[Reason::HttpsRecord as usize] != OnUninspectable::Pass;
+        if carried.asks_for_keys && strips && could(&|_| true) {
+            return outcome(Verdict::Reject, None, decided.monitored, Some(Reason::HttpsRecord));
+        }
+        decided
     }
 
     /// A bucket of time: it holds a burst's worth, each nanosecond puts one in, and a packet takes out what it costs.
@@ -133,71 +222,26 @@ impl Oracle<'_> {
 
     /// Such packets are let in without a look at what else they are, so their later fragments are on their own.
     fn through_pinhole(&self, outcome: &Outcome, side: Side) -> bool {
-        side == Side::Outside && outcome.rule.is_some_and(|rule| self.built_in(&self.policies.rules[rule.index()]))
+        side == Side::Outside && outcome.rule.is_some_and(|rule| self.rulebook.built_in(&self.rulebook.0.rules[rule.index()]))
     }
 
     fn uninspectable(&self, packet: Seen, reason: Reason) -> Outcome {
         // Behind a source route the destination is only the next stop.
         let remote = packet.remote.filter(|_| reason != Reason::SourceRoute || packet.device.is_none());
+        let rulebook = self.rulebook;
         let could_match = |rule: &Rule| {
-            !rule.monitored
-                && verdict(rule.action) != Verdict::Pass
-                && self.from(rule, packet)
-                && (remote.is_none() || self.to(rule, remote))
-                && self.holds_now(rule)
+            restricts(rule)
+                && rulebook.from(rule, packet.device)
+                && (remote.is_none() || rulebook.to(rule, remote))
+                && rulebook.holds_at(rule, self.now)
         };
         let verdict = match self.conduct.on_uninspectable[reason as usize] {
             OnUninspectable::Pass => Verdict::Pass,
             OnUninspectable::Drop => Verdict::Drop,
-            OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect if self.policies.rules.iter().any(could_match) => {
-                Verdict::Drop
-            }
+            OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect if rulebook.0.rules.iter().any(could_match) => Verdict::Drop,
             OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect => Verdict::Pass,
         };
         outcome(verdict, None, Vec::new(), Some(reason))
-    }
-
-    fn built_in(&self, rule: &Rule) -> bool {
-        self.policies.policies[rule.policy.index()].built_in
-    }
-
-    fn holds_now(&self, rule: &Rule) -> bool {
-        let minute = self.now.as_second().div_euclid(60) * 60;
-        let expired = self.policies.policies[rule.policy.index()].expires.is_some_and(|expires| minute >= expires);
-        !expired
-            && rule
-                .when
-                .is_none_or(|schedule| Timestamp::from_second(minute).is_ok_and(|at| self.policies.schedules[schedule.index()].holds(at)))
-    }
-
-    fn from(&self, rule: &Rule, packet: Seen) -> bool {
-        let Some(device) = packet.device else {
-            return rule.direction.inbound() && rule.from.contains(&DeviceSelector::All) && !self.built_in(rule);
-        };
-        rule.direction.outbound()
-            && rule.from.iter().any(|selector| match selector {
-                DeviceSelector::All => true,
-                DeviceSelector::Group(group) => self.in_group(group.index(), device),
-                DeviceSelector::Unknown => !(0..self.policies.groups.len()).any(|group| {
-                    let policy = self.policies.groups[group].policy;
-                    !self.policies.policies[policy.index()].built_in && self.in_group(group, device)
-                }),
-            })
-    }
-
-    fn in_group(&self, group: usize, device: u64) -> bool {
-        self.policies.groups[group].when.holds(&|signal| match &self.policies.signals[signal.index()] {
-            Signal::Mac(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&device)),
-        })
-    }
-
-    fn to(&self, rule: &Rule, remote: Option<IpAddr>) -> bool {
-        rule.to.iter().any(|selector| match selector {
-            RemoteSelector::Any => true,
-            RemoteSelector::Destination(destination) => {
-                remote.is_some_and(|remote| self.policies.destinations[destination.index()].sets.iter().any(|set| holds(set, remote)))
-            }
-        })
     }
 }
 
@@ -207,39 +251,8 @@ struct Seen {
     /// `None` on its way in: the device is behind the gateway.
     device: Option<u64>,
     remote: Option<IpAddr>,
+    source: Option<IpAddr>,
     destination: Option<IpAddr>,
-}
-
-/// By bisection: a country has thousands of ranges, and the oracle is asked millions of times.
-fn holds(set: &AddressSet, address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => set.v4.contains(address.into()),
-        IpAddr::V6(address) => set.v6.contains(address.into()),
-    }
-}
-
-fn asks(wanted: ServiceMatch, service: Service) -> bool {
-    match wanted {
-        ServiceMatch::Any => true,
-        ServiceMatch::Protocol(number) => service.protocol() == number,
-        ServiceMatch::Ports { protocol: PortProtocol::Tcp, first, last } => {
-            matches!(service, Service::Tcp(port) if (first..=last).contains(&port))
-        }
-        ServiceMatch::Ports { protocol: PortProtocol::Udp, first, last } => {
-            matches!(service, Service::Udp(port) if (first..=last).contains(&port))
-        }
-        ServiceMatch::Icmp { family: Family::V4, kind } => service == Service::Icmp(kind),
-        ServiceMatch::Icmp { family: Family::V6, kind } => service == Service::Icmpv6(kind),
-        ServiceMatch::Signature(_) => false,
-    }
-}
-
-fn verdict(action: Action) -> Verdict {
-    match action {
-        Action::Pass | Action::Monitor | Action::RateLimit(_) => Verdict::Pass,
-        Action::Drop => Verdict::Drop,
-        Action::Reject => Verdict::Reject,
-    }
 }
 
 fn outcome(verdict: Verdict, rule: Option<RuleId>, monitored: Vec<RuleId>, reason: Option<Reason>) -> Outcome {

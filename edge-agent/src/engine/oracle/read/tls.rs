@@ -1,0 +1,144 @@
+//! The server name of a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
+
+use super::STEP;
+use super::name::{Name, text};
+
+/// Extensions that are read.
+const EXTENSIONS: usize = 128;
+/// Steps over a hello in several records, each of which takes steps of its own, so 1,592 bytes at the most: the last one finds that the hello
+/// is whole.
+const STEPS: usize = 200;
+/// Bytes of the longest record (RFC 8446 section 5.1).
+const LONGEST_RECORD: usize = 1 << 14;
+
+/// What a stream begins with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Opening {
+    NotAHello,
+    /// What looks like one, in a record that cannot be.
+    BadRecord,
+    Hello(Hello),
+    /// A hello that cannot be read, or is longer than what is read.
+    Unreadable,
+    /// So many bytes tell more.
+    Incomplete(usize),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    pub name: Option<Name>,
+    /// The true name may be another one, encrypted (RFC 9849).
+    pub ech: bool,
+}
+
+/// Reads what a stream begins with.
+pub fn opening(bytes: &[u8]) -> Opening {
+    // Type of the record, its version's first byte; type of the message.
+    let as_a_hello = [(0, 22), (1, 3), (5, 1)].into_iter().all(|(at, wanted)| bytes.get(at).is_none_or(|byte| *byte == wanted));
+    if bytes.is_empty() || !as_a_hello {
+        return Opening::NotAHello;
+    }
+    let Some(header) = bytes.first_chunk::<9>() else { return Opening::Incomplete(9) };
+    let record = usize::from(u16::from_be_bytes([header[3], header[4]]));
+    if record == 0 || record > LONGEST_RECORD {
+        return Opening::BadRecord;
+    }
+    let message = 4 + usize::from(header[6]) * 65536 + usize::from(header[7]) * 256 + usize::from(header[8]);
+    if record < 4 || record < message {
+        return joined(bytes);
+    }
+    match bytes.get(9..5 + message) {
+        Some(body) => read(body),
+        None => Opening::Incomplete(5 + message),
+    }
+}
+
+fn read(body: &[u8]) -> Opening {
+    hello(body).map_or(Opening::Unreadable, Opening::Hello)
+}
+
+/// A hello whose first record is not all of it.
+fn joined(bytes: &[u8]) -> Opening {
+    let mut message: Vec<u8> = Vec::new();
+    let mut rest = bytes;
+    let mut left = STEPS;
+    while left > 0 {
+        if let [_, a, b, c, body @ ..] = message.as_slice()
+            && let Some(body) = body.get(..usize::from(*a) * 65536 + usize::from(*b) * 256 + usize::from(*c))
+        {
+            return read(body);
+        }
+        let at = bytes.len() - rest.len();
+        let Some((header, behind)) = rest.split_first_chunk::<5>() else { return Opening::Incomplete(at + 5) };
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        if header[0] != 22 || header[1] != 3 || length == 0 || length > LONGEST_RECORD {
+            return Opening::Unreadable;
+        }
+        let mut part = behind;
+        let mut wanted = length;
+        while wanted > 0 && left > 0 {
+            let Some((step, behind)) = part.split_at_checked(wanted.min(STEP)) else {
+                return Opening::Incomplete(bytes.len() - part.len() + wanted);
+            };
+            message.extend(step);
+            (part, wanted, left) = (behind, wanted - step.len(), left - 1);
+        }
+        rest = part;
+    }
+    Opening::Unreadable
+}
+
+/// `None`: it contradicts itself, or has more extensions than are read.
+fn hello(body: &[u8]) -> Option<Hello> {
+    // Version and random, session ID, cipher suites, compression methods.
+    let (_, rest) = body.split_at_checked(34)?;
+    let (_, rest) = counted::<1>(rest)?;
+    let (_, rest) = counted::<2>(rest)?;
+    let (_, rest) = counted::<1>(rest)?;
+    if rest.is_empty() {
+        return Some(Hello { name: None, ech: false });
+    }
+    let (mut rest, behind) = counted::<2>(rest)?;
+    if !behind.is_empty() {
+        return None;
+    }
+    let (mut server_name, mut alpn, mut ech) = (None, None, false);
+    let mut count = 0;
+    while !rest.is_empty() {
+        let (kind, after) = rest.split_first_chunk::<2>()?;
+        let (extension, after) = counted::<2>(after)?;
+        match u16::from_be_bytes(*kind) {
+            // Servers differ in which one of two they take.
+            0 if server_name.is_some() => return None,
+            0 => server_name = Some(extension),
+            16 => alpn = Some(extension),
+            0xfe0d => ech = true,
+            _ => {}
+        }
+        count += 1;
+        if count > EXTENSIONS {
+            return None;
+        }
+        rest = after;
+    }
+    if let Some(alpn) = alpn {
+        let (_, behind) = counted::<2>(alpn)?;
+        if !behind.is_empty() {
+            return None;
+        }
+    }
+    let Some(list) = server_name else { return Some(Hello { name: None, ech }) };
+    let (list, behind) = counted::<2>(list)?;
+    let (kind, list) = list.split_first()?;
+    let (name, more) = counted::<2>(list)?;
+    if !behind.is_empty() || *kind != 0 || !more.is_empty() {
+        return None;
+    }
+    Some(Hello { name: Some(text(name)?), ech })
+}
+
+/// What stands behind its own length in `N` bytes, and what follows.
+fn counted<const N: usize>(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<N>()?;
+    rest.split_at_checked(length.iter().fold(0, |length, byte| length * 256 + usize::from(*byte)))
+}
