@@ -165,7 +165,8 @@ impl Dataplane {
         let hash = InterfaceHash::new(&by_index).ok_or_else(twice)?;
 
         let rules = tables::rule_entries(compiled, &rule_slots.slots);
-        let constants = Constants { generation, conduct: settings.conduct, clock_source: 0, interfaces: &hash, rules: &rules, tables: settings.tables };
+        let constants =
+            Constants { generation, conduct: settings.conduct, clock_source: 0, interfaces: &hash, rules: &rules, tables: settings.tables };
         let mut object = Object::create(&constants, compiled, Sharing::Pinned(&self.pins))?;
         self.counters.commit(&rule_slots, &interface_slots)?;
         tables::fill(&mut object, compiled, &rules)?;

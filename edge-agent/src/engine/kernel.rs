@@ -84,8 +84,14 @@ impl KernelEngine {
         // A rule's slot is its own number here; those of what exceeds a rate follow.
         let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
         let rules = tables::rule_entries(compiled, &slots);
-        let constants =
-            Constants { generation: 1, conduct: conduct.into(), clock_source: CLOCK_STANDS, interfaces: &interfaces, rules: &rules, tables: SMALL };
+        let constants = Constants {
+            generation: 1,
+            conduct: conduct.into(),
+            clock_source: CLOCK_STANDS,
+            interfaces: &interfaces,
+            rules: &rules,
+            tables: SMALL,
+        };
         let mut object = Object::create(&constants, compiled, Sharing::Private)?;
         tables::fill(&mut object, compiled, &rules)?;
         object.load_programs()?;

@@ -70,8 +70,9 @@ pub(super) fn obstructed(
     };
     let drops = match tables.on_uninspectable(reason) {
         OnUninspectable::Pass => false,
-        OnUninspectable::Drop => true,
-        OnUninspectable::DropIfRuleCouldMatch | OnUninspectable::Inspect => {
+        // A query that no rule is about is answered by whom it asks.
+        OnUninspectable::Drop if !any_service => true,
+        _ => {
             let first = match first {
                 Some(first) => first,
                 None => MAX_RULES as u32,

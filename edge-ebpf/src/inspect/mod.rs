@@ -377,6 +377,8 @@ fn asked(state: &mut State, over_udp: bool, reading: Reading) {
 #[inline(always)]
 fn greeted(state: &mut State, appended: bool, reading: Reading) {
     match reading {
+        // What comes before the stream begins is nobody's.
+        Reading::Incomplete if state.strict == 0 && state.flow.is(state::AWAITED) => return,
         Reading::Incomplete => {
             if state.wanted as usize <= KEPT {
                 let first = if appended { state.flow.sequence } else { state.sequence };

@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use edge_ebpf::{
     abi::AnswerResult,
+    bits::lowest_number,
     inspect::{
         DNS_PORT,
         learned::{self, LearnedEntry, NAME_WORDS, WAYS},
@@ -57,6 +58,7 @@ struct State {
     index: u32,
     answer: answer::Answer,
     labels: Labels,
+    watched: u64,
     /// Of the name that was read last, whatever its case.
     hash: u64,
     /// The name that was read last, without pointers.
@@ -167,7 +169,7 @@ const NOT_READ: u32 = 2;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_answers_teach() -> u32 {
-    let mut watched = 0u32;
+    set_watched(0);
     for index in 0..=MAX_TARGETS {
         if index >= names() {
             break;
@@ -175,26 +177,40 @@ pub extern "C" fn edge_answers_teach() -> u32 {
         match edge_answers_name(index as u64) {
             NO_NAME => return NOT_READ,
             0 => {}
-            _ => watched |= 1 << index,
+            _ => set_watched(watched() | 1 << index),
         }
     }
-    if watched == 0 {
+    if watched() == 0 {
         return NOT_WATCHED;
     }
-    let mut left = MAX_WATCHED;
-    for index in 0..=MAX_TARGETS {
-        if watched >> index & 1 == 0 || left == 0 {
-            continue;
+    for _ in 0..MAX_WATCHED {
+        let left = watched();
+        if left == 0 {
+            break;
         }
-        left -= 1;
+        let index = lowest_number(left);
+        set_watched(left & (left - 1));
         // Mostly it is the one that was read last.
-        let read = state().is_some_and(|state| state.index == index as u32);
+        let read = state().is_some_and(|state| u64::from(state.index) == u64::from(index));
         if !read {
-            edge_answers_name(index as u64);
+            edge_answers_name(u64::from(index));
         }
         edge_answers_learn();
     }
     TAUGHT
+}
+
+/// Bits of the names that are watched: in the state, where the verifier does not follow each combination of them.
+#[inline(always)]
+fn watched() -> u64 {
+    state().map_or(0, |state| state.watched)
+}
+
+#[inline(always)]
+fn set_watched(bits: u64) {
+    if let Some(state) = state() {
+        state.watched = bits;
+    }
 }
 
 #[inline(always)]

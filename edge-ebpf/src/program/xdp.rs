@@ -29,17 +29,25 @@ use super::{
 /// Frames from devices.
 #[xdp(frags)]
 pub fn edge_inside(context: XdpContext) -> u32 {
-    let context = Context::<SCATTERED>::new(context);
-    let action = if let Some(packet) = Packet::plain_v4(&context.frame()) {
+    // Not plain, or it has to be looked into; or it failed, and will again, where that is logged.
+    let action = edge_plain(context.ctx);
+    let action = if action == FAILED { edge_any_inside(context.ctx) } else { action };
+    if action == REJECTED { edge_answer(context.ctx) } else { action }
+}
+
+/// Decides about a plain packet from a device, whose headers need nothing but one look. A function of its own, since what it has on the stack
+/// is not there any more while other packets are looked into.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_plain(context: *mut xdp_md) -> u32 {
+    let context = Context::<SCATTERED>::new(XdpContext::new(context));
+    if let Some(packet) = Packet::plain_v4(&context.frame()) {
         plain(&context, &packet, Tables::<INLINE>)
     } else if let Some(packet) = Packet::plain_v6(&context.frame()) {
         plain(&context, &packet, Tables::<CALLS>)
     } else {
         FAILED
-    };
-    // Not plain, or it has to be looked into; or it failed, and will again, where that is logged.
-    let action = if action == FAILED { edge_any_inside(context.raw()) } else { action };
-    if action == REJECTED { edge_answer(context.raw()) } else { action }
+    }
 }
 
 /// Frames from the upstream.

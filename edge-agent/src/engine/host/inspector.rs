@@ -4,20 +4,22 @@ use std::collections::HashMap;
 
 use edge_ebpf::abi::SignatureEntry;
 use edge_ebpf::inspect::flow::{self, Flow, FlowBucket};
-use edge_ebpf::inspect::learned::{self, LearnedBucket};
+use edge_ebpf::inspect::learned::{self, LearnedBucket, LearnedEntry};
 use edge_ebpf::inspect::secret::{self, SECRETS};
-use edge_ebpf::inspect::{Carried, Showing, Interest, KEPT, Memory, Read, State, Steps, signature};
+use edge_ebpf::inspect::{Carried, DNS_PORT, Interest, KEPT, Memory, Read, Showing, Shown, State, Steps, signature};
+use edge_ebpf::name::answer::{self, Answer, Given, MAX_MESSAGE};
 use edge_ebpf::name::dns::{self, Transport};
 use edge_ebpf::name::hash::{SEEDS, Seeds};
-use edge_ebpf::name::labels::Labels;
+use edge_ebpf::name::labels::{Labels, UNPACKED};
 use edge_ebpf::name::table::{self, NameBucket, NameStorage};
 use edge_ebpf::name::tls::{self, Copied, Opening};
 use edge_ebpf::name::{Here, Reading, Span, http};
 use edge_ebpf::packet::access::{Frame, Held};
-use edge_ebpf::packet::{Address, Packet};
+use edge_ebpf::packet::{Address, Fragment, Packet, protocol};
 
+use crate::config::TimeToLive;
 use crate::policy::compile::Compiled;
-use crate::policy::compile::name_table::{NameTable, NameTableError};
+use crate::policy::compile::name_table::NameTable;
 
 /// Numbers as good as any: nobody attacks a packet that is tried out.
 const SEEDS_HERE: [u64; SEEDS] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 3, 5, 8];
@@ -26,6 +28,8 @@ const SECRETS_HERE: [u64; SECRETS] =
 const BUCKETS: usize = 1 << 14;
 /// There is but one.
 const GENERATION: u32 = 1;
+/// Watched names that one answer teaches.
+const WATCHED: usize = 4;
 /// Bytes before what is read.
 const BEFORE: usize = 8;
 /// Twice a page, see [`Held`].
@@ -82,14 +86,13 @@ pub struct Look<'a> {
 }
 
 impl Inspector {
-    /// # Errors
-    /// If the names cannot be told apart.
-    pub fn new(compiled: &Compiled) -> Result<Self, NameTableError> {
+    pub fn new(compiled: &Compiled) -> Self {
         let table = match &compiled.names {
-            Some(names) => NameTable::build(names.names.iter(), &SEEDS_HERE)?,
+            // Two names of one hash: with these secrets it would have to be searched for.
+            Some(names) => NameTable::build(names.names.iter(), &SEEDS_HERE).unwrap_or_else(|_| NameTable::empty()),
             None => NameTable::empty(),
         };
-        Ok(Self {
+        Self {
             table: Table(table),
             signatures: compiled.signatures.clone(),
             flows: vec![FlowBucket::default(); BUCKETS],
@@ -97,7 +100,7 @@ impl Inspector {
             learned: vec![LearnedBucket::default(); BUCKETS],
             names: HashMap::new(),
             state: State::default(),
-        })
+        }
     }
 
     pub fn state(&self) -> &State {
@@ -106,6 +109,70 @@ impl Inspector {
 
     pub fn look<'a>(&'a mut self, frame: &'a [u8], packet: &'a Packet, interest: Interest, second: u32) -> Look<'a> {
         Look { inspector: self, frame, packet, interest, second, pieces: Vec::new() }
+    }
+
+    /// As [`Self::look_up`], for a packet that is not looked into further.
+    pub fn look_up_source(&mut self, address: Address, second: u32) -> bool {
+        self.state.shown = Shown::default();
+        self.look_up(address, second)
+    }
+
+    /// Learns from a frame on its way to a device.
+    pub fn learn(&mut self, frame: &[u8], time_to_live: TimeToLive, second: u32) {
+        let view = Frame::new(frame);
+        let packet = Packet::parse(&view);
+        if packet.fault.is_some()
+            || packet.fragment != Fragment::Whole
+            || packet.protocol != protocol::UDP
+            || packet.ports(&view).0 != DNS_PORT
+        {
+            return;
+        }
+        let (start, end) = packet.payload(&view);
+        if start >= end || end - start > MAX_MESSAGE {
+            return;
+        }
+        // As the program reads it: behind so many bytes, at the beginning of a buffer.
+        let mut held = Box::new([0; 4 * MAX_MESSAGE]);
+        let length = end - start;
+        held[BEFORE..BEFORE + length].copy_from_slice(&frame[start..end]);
+        let message = Span::new(BEFORE, BEFORE + length);
+        let bytes = Held::new(&held, BEFORE + length);
+        let mut answer = Answer::default();
+        if answer::walk(&bytes, message, &mut answer) != Reading::Name {
+            return;
+        }
+        let mut names = Vec::new();
+        for index in 0..answer.names() {
+            let mut labels = Labels::default();
+            let mut wire = [0; UNPACKED];
+            let length = labels.unpack(&bytes, &self.table, message, answer.name(index), &mut wire);
+            if length == 0 {
+                return;
+            }
+            names.push((table::find(&self.table, &labels), wire[..length].to_ascii_lowercase()));
+        }
+        for (number, name) in names.into_iter().filter(|(number, _)| *number != 0).take(WATCHED) {
+            let given = (0..answer.addresses()).filter_map(|index| answer.address(&bytes, index));
+            for Given { family: _, address, ttl } in given {
+                self.learn_one(number, &name, address, second.saturating_add(time_to_live.clamp(ttl)));
+            }
+        }
+    }
+
+    fn learn_one(&mut self, number: u32, name: &[u8], address: Address, expires: u32) {
+        let tag = secret::address(&SECRETS_HERE, address);
+        let place = learned::place(tag, BUCKETS as u32 - 1);
+        let Self { learned, names, .. } = self;
+        let bucket = &mut learned[place as usize];
+        let known = (0..learned::WAYS).find(|way| bucket[*way].tag == tag && names.get(&(place, *way)).is_some_and(|known| known == name));
+        if let Some(way) = known {
+            bucket[way].expires = bucket[way].expires.max(expires);
+            return;
+        }
+        let way = learned::victim(bucket);
+        names.insert((place, way), name.to_vec());
+        bucket[way] = LearnedEntry { tag, expires, number: number as u16, generation: GENERATION as u16 };
     }
 
     /// Numbers of the names that the address was learned for, into the state. Whether there is any.
@@ -122,6 +189,10 @@ impl Inspector {
 }
 
 impl Look<'_> {
+    pub fn state(&self) -> &State {
+        &self.inspector.state
+    }
+
     /// The name that the packet carries, as its bytes are: labels in DNS wire form, or text.
     pub fn carried(&self) -> Option<CarriedName> {
         let State { questions, hello, host, carried, .. } = &self.inspector.state;
@@ -207,6 +278,31 @@ pub enum CarriedName {
     /// With type and class behind it.
     Wire(Vec<u8>),
     Text(Vec<u8>),
+}
+
+impl CarriedName {
+    /// In lower case, with dots between labels, other bytes than visible ones in decimal (RFC 1035 section 5.1).
+    pub fn spelled(&self) -> String {
+        let spell = |byte: u8, dots: bool| match byte {
+            b'.' if dots => ".".to_owned(),
+            b'.' | b'\\' => format!("\\{byte:03}"),
+            byte if byte.is_ascii_graphic() => char::from(byte.to_ascii_lowercase()).to_string(),
+            byte => format!("\\{byte:03}"),
+        };
+        match self {
+            Self::Text(text) => text.strip_suffix(b".").unwrap_or(text).iter().map(|byte| spell(*byte, true)).collect(),
+            Self::Wire(wire) => {
+                let mut labels = Vec::new();
+                let mut rest = wire.as_slice();
+                while let Some((length, behind)) = rest.split_first().filter(|(length, _)| **length != 0) {
+                    let Some((label, behind)) = behind.split_at_checked(usize::from(*length)) else { break };
+                    labels.push(label.iter().map(|byte| spell(*byte, false)).collect::<String>());
+                    rest = behind;
+                }
+                if labels.is_empty() { ".".to_owned() } else { labels.join(".") }
+            }
+        }
+    }
 }
 
 impl Steps for Look<'_> {

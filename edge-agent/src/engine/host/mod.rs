@@ -5,25 +5,28 @@ mod inspector;
 use std::collections::HashMap;
 
 use edge_ebpf::{
-    abi::{FragmentKey, FragmentVerdict, OnUninspectable, Reason, RuleEntry, Verdict, row_size},
-    engine::{self, Cause, Decision, NO_SLOT, Observer, Side, Tables},
+    abi::{FragmentKey, FragmentVerdict, NameRules, OnUninspectable, Reason, Row, RuleEntry, Verdict, row_size},
+    engine::{self, Cause, Decision, NO_SLOT, Observer, Rows, ShownWords, Shows, Side, Tables},
+    inspect::{self, Interest, Showing, shown::ShownRows},
     packet::{
-        Mac, Packet,
+        Family, Fragment, Mac, Packet,
         access::{Frame, FrameMut},
     },
     rate,
-    reject::{self, Buffer},
+    reject::{self, Buffer, dns::Answer},
     trie,
 };
 use jiff::Timestamp;
 
+use self::inspector::{Inspector, Look};
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
 use crate::config::Conduct;
 use crate::dataplane::tables::{rate_entry, rule_entry};
 use crate::policy::{compile::Compiled, model::RuleId};
 
 /// Nanoseconds.
-const MINUTE: u64 = 60_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const SECOND: u64 = 1_000_000_000;
 
 /// A generation in memory, and the fragments that it remembers.
 pub struct HostEngine<'a> {
@@ -44,7 +47,13 @@ pub struct MissingEntry;
 impl<'a> HostEngine<'a> {
     pub fn new(compiled: &'a Compiled, conduct: impl Into<Conduct>) -> Self {
         let now = nanoseconds(SOME_TIME);
-        Self { tables: HostTables { compiled, conduct: conduct.into() }, fragments: HashMap::new(), buckets: HashMap::new(), now }
+        let tables = HostTables { compiled, conduct: conduct.into() };
+        Self { tables, inspector: Inspector::new(compiled), fragments: HashMap::new(), buckets: HashMap::new(), now }
+    }
+
+    /// Whole seconds.
+    fn second(&self) -> u32 {
+        (self.now / SECOND) as u32
     }
 }
 
@@ -54,7 +63,11 @@ impl Engine for HostEngine<'_> {
         Ok(())
     }
 
-    fn answer(&mut self, _frame: &[u8]) -> Result<(), EngineError> {
+    fn answer(&mut self, frame: &[u8]) -> Result<(), EngineError> {
+        let Conduct { on_uninspectable: _, dns_reject: _, learned } = self.tables.conduct;
+        if self.tables.compiled.names.is_some() {
+            self.inspector.learn(frame, learned, self.second());
+        }
         Ok(())
     }
 
@@ -62,15 +75,29 @@ impl Engine for HostEngine<'_> {
     fn run_on(&mut self, side: Side, frame: &[u8]) -> Result<Outcome, EngineError> {
         let view = Frame::new(frame);
         let packet = Packet::parse(&view);
-        let Self { tables, fragments, buckets, now } = self;
-        let mut observer =
-            Recorder { compiled: tables.compiled, fragments, buckets, now: *now, length: frame.len(), monitored: Vec::new() };
+        let second = self.second();
+        let Self { tables, inspector, fragments, buckets, now } = self;
         if side == Side::Outside && !tables.has_inbound() {
             // The program then only counts.
             return Ok(Outcome { verdict: Verdict::Pass, rule: None, monitored: Vec::new(), reason: None, reply: None, name: None });
         }
+        let looking = tables.look_into(inspector, side, frame, &packet, second)?;
+        let mut observer = Recorder {
+            compiled: tables.compiled,
+            fragments,
+            buckets,
+            now: *now,
+            length: frame.len(),
+            monitored: Vec::new(),
+            showing: looking.showing,
+            rows: looking.rows,
+        };
         let Decision { verdict, cause, rule, reason } = engine::decide(side, &view, &packet, tables, &mut observer).ok_or(MissingEntry)?;
         let monitored = observer.monitored;
+        let name = looking.look.as_ref().and_then(Look::carried).map(|name| name.spelled());
+        if let Some(mut look) = looking.look {
+            inspect::settle(verdict == Verdict::Pass, &mut look);
+        }
         let (rule, reason) = match cause {
             Cause::NoRule => (None, None),
             Cause::Rule => (Some(RuleId(rule.rule)), None),
@@ -78,14 +105,74 @@ impl Engine for HostEngine<'_> {
             Cause::Uninspectable => (None, Some(reason)),
         };
         let mut reply = HostFrame { bytes: frame.to_vec() };
-        let answered = verdict == Verdict::Reject && reject::reply(&mut reply, &packet);
-        Ok(Outcome { verdict, rule, monitored, reason, reply: answered.then_some(reply.bytes), name: None })
+        let answered = verdict == Verdict::Reject
+            && if looking.showing.is_query() {
+                let answer = match reason {
+                    Some(Reason::HttpsRecord) => Answer::NoData,
+                    _ => Answer::Rejected(tables.conduct.dns_reject),
+                };
+                reject::dns::answer_query(&mut reply, &packet, &inspector.state().questions, answer)
+            } else {
+                reject::reply(&mut reply, &packet)
+            };
+        Ok(Outcome { verdict, rule, monitored, reason, reply: answered.then_some(reply.bytes), name })
     }
+}
+
+/// What a packet shows beside its headers.
+struct Looking<'a> {
+    showing: Showing,
+    rows: ShownRows,
+    /// `None`: it was not looked into.
+    look: Option<Look<'a>>,
 }
 
 struct HostTables<'a> {
     compiled: &'a Compiled,
     conduct: Conduct,
+}
+
+impl HostTables<'_> {
+    /// As the program does it before it decides.
+    fn look_into<'a>(
+        &self,
+        inspector: &'a mut Inspector,
+        side: Side,
+        frame: &'a [u8],
+        packet: &'a Packet,
+        second: u32,
+    ) -> Result<Looking<'a>, MissingEntry> {
+        let mut looking = Looking { showing: Showing::NONE, rows: ShownRows::default(), look: None };
+        let is_seen = packet.fault.is_none() && packet.family != Family::None && packet.fragment != Fragment::Later;
+        if !self.has_names() || !is_seen {
+            return Ok(looking);
+        }
+        if side == Side::Outside {
+            let source = packet.source(&Frame::new(frame));
+            if self.interest(self.row(self.inbound())).names && inspector.look_up_source(source, second) {
+                looking.showing = Showing::ONLY_SHOWS;
+                looking.rows.note(&inspector.state().shown, self);
+            }
+            return Ok(looking);
+        }
+        let interest = self.interest(self.device(packet.device).ok_or(MissingEntry)?);
+        if !interest.names && !interest.signatures {
+            return Ok(looking);
+        }
+        let mut look = inspector.look(frame, packet, interest, second);
+        looking.showing = inspect::inspect(&mut look);
+        looking.rows.note(&look.state().shown, self);
+        looking.look = Some(look);
+        Ok(looking)
+    }
+
+    /// What the rules of a row ask about.
+    fn interest(&self, row: u32) -> Interest {
+        let Compiled { named, signed, words, .. } = self.compiled;
+        let first = row + u32::from(*words > 1);
+        let asks = |rules: &Row| (first..).zip(&rules[..*words]).any(|(place, rules)| self.pool(place) & rules != 0);
+        Interest { names: asks(named), signatures: asks(signed) }
+    }
 }
 
 impl Tables for HostTables<'_> {
@@ -141,6 +228,27 @@ impl Tables for HostTables<'_> {
     fn on_uninspectable(&self, reason: Reason) -> OnUninspectable {
         self.conduct.on_uninspectable[reason as usize]
     }
+    fn has_names(&self) -> bool {
+        self.compiled.names.is_some() || !self.compiled.signatures.is_empty()
+    }
+    fn named(&self, word: usize) -> u64 {
+        self.compiled.named[word]
+    }
+    fn name_rules(&self, number: u32) -> Option<&NameRules> {
+        self.compiled.names.as_ref()?.rules.get(number as usize)
+    }
+    fn signatures(&self) -> u32 {
+        self.compiled.signatures.len() as u32
+    }
+    fn signature_class(&self, index: u32) -> u32 {
+        self.compiled.signatures.get(index as usize).map_or(self.compiled.nothing, |entry| entry.class)
+    }
+    fn nothing(&self) -> u32 {
+        self.compiled.nothing
+    }
+    fn has_learned_monitored(&self) -> bool {
+        self.compiled.names.as_ref().is_some_and(|names| names.has_learned_monitored)
+    }
 }
 
 struct Recorder<'a> {
@@ -150,6 +258,14 @@ struct Recorder<'a> {
     length: usize,
     fragments: &'a mut HashMap<FragmentKey, FragmentVerdict>,
     monitored: Vec<RuleId>,
+    showing: Showing,
+    rows: ShownRows,
+}
+
+impl Shows for Recorder<'_> {
+    fn shown(&self, tables: &impl Tables, offset: u32) -> ShownWords {
+        self.rows.words(tables, offset)
+    }
 }
 
 impl Observer for Recorder<'_> {
@@ -161,6 +277,12 @@ impl Observer for Recorder<'_> {
     }
     fn minute(&mut self) -> u64 {
         self.now / MINUTE
+    }
+    fn evidence(&mut self, _: Side, _: &Frame<'_>, _: &Packet, _: &impl Tables, _: u32) -> Showing {
+        self.showing
+    }
+    fn could_match(&mut self, rows: Rows, first: u32, any_service: bool, tables: &impl Tables) -> bool {
+        engine::could_match(rows, first, any_service, tables, self)
     }
     fn within_rate(&mut self, packet: &Packet, side: Side, rule: &RuleEntry) -> bool {
         let Some(limit) = self.compiled.rules.get(rule.rule as usize).and_then(|rule| rule.limit) else { return false };
