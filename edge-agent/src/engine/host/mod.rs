@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use self::inspector::{Inspector, Look};
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
 use crate::config::Conduct;
-use crate::dataplane::tables::{rate_entry, rule_entry};
+use crate::dataplane::tables::{Slots, rate_entry, rule_entry};
 use crate::policy::{compile::Compiled, model::RuleId};
 
 /// Nanoseconds.
@@ -216,7 +216,7 @@ impl Tables for HostTables<'_> {
     }
     /// A rule's slot is its own number here.
     fn rule(&self, rule: u32) -> RuleEntry {
-        rule_entry(rule as usize, &self.compiled.rules[rule as usize], rule, rule)
+        rule_entry(rule as usize, &self.compiled.rules[rule as usize], Slots { slot: rule, exceeded: None, learned: None })
     }
     fn words(&self) -> usize {
         self.compiled.words
@@ -317,7 +317,7 @@ impl Observer for Recorder<'_> {
             None => false,
         }
     }
-    fn monitored(&mut self, _: &Frame<'_>, _: &Packet, word: usize, bits: u64) {
+    fn monitored(&mut self, _: &Frame<'_>, _: &Packet, word: usize, bits: u64, _: u64) {
         self.monitored.extend((0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| RuleId(word as u32 * 64 + bit)));
     }
 }
