@@ -377,10 +377,12 @@ fn asked(state: &mut State, over_udp: bool, reading: Reading) {
 #[inline(always)]
 fn greeted(state: &mut State, appended: bool, reading: Reading, concerns: bool) {
     match reading {
-        // What comes before the stream begins is nobody's.
-        Reading::Incomplete if state.strict == 0 && state.flow.is(state::AWAITED) => return,
         Reading::Incomplete => {
             if state.wanted as usize <= KEPT {
+                // What comes before the stream begins is nobody's.
+                if state.strict == 0 && state.flow.is(state::AWAITED) {
+                    return;
+                }
                 let first = if appended { state.flow.sequence } else { state.sequence };
                 let next = state.next.state & !state::AWAITED | state::PENDING;
                 state.next_if_passed = Flow { state: next, sequence: first, ..state.next };
