@@ -247,9 +247,10 @@ impl Shows for InHand {
     }
 }
 
-/// In [`edge_could_match`]: all rules hold at all times; whatever the service.
-pub const ALWAYS: u32 = u32::MAX;
-pub const ANY_SERVICE: u32 = 1 << 31;
+/// In [`edge_could_match`]: all rules hold at all times; whatever the service. Without the sign bit, which one side of a call would extend and
+/// the other not expect to be.
+pub const ALWAYS: u32 = 1 << 30;
+pub const ANY_SERVICE: u32 = 1 << 30;
 
 /// As [`engine::could_match`], with the places of rows; not 0: it is so.
 #[unsafe(no_mangle)]
