@@ -4,7 +4,7 @@ use super::STEP;
 use super::name::{Name, text};
 
 /// Extensions that are read.
-const EXTENSIONS: usize = 128;
+const EXTENSIONS: usize = 127;
 /// Steps over a hello in several records, each of which takes steps of its own, so 1,592 bytes at the most: the last one finds that the hello
 /// is whole.
 const STEPS: usize = 200;
