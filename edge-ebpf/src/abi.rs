@@ -327,6 +327,9 @@ pub struct RuleEntry {
     pub reserved: u8,
     /// The rule's own number: its place in the table of rates.
     pub rule: u32,
+    /// Slot for packets that match by nothing but an address that was learned for a destination which is only monitored then.
+    pub learned_slot: u32,
+    pub reserved_too: u32,
 }
 
 /// A rate limit as a bucket of time: a packet costs `units × time_per_unit`, the bucket holds `burst`, and real time fills it again.
@@ -587,7 +590,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Skip, miss) == 2 * Skip::MISS as usize);
     assert!(core::mem::offset_of!(Skip, nibbles) == 2 * Skip::NIBBLES as usize);
     assert!(size_of::<Counter>() == 16);
-    assert!(size_of::<RuleEntry>() == 16);
+    assert!(size_of::<RuleEntry>() == 24);
     assert!(size_of::<RateEntry>() == 24);
     assert!(size_of::<BucketKey>() == 16);
     assert!(size_of::<Clock>() == 16);

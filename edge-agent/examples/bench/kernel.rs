@@ -8,7 +8,7 @@ use aya::maps::{Array, Map, ProgramArray};
 use aya::programs::xdp::{XdpLinkId, XdpMode};
 use aya::programs::{ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use edge_agent::config::Conduct;
+use edge_agent::config::{Conduct, TableSizes};
 use edge_agent::dataplane;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
 use edge_agent::dataplane::nodes::{self, Layout};
@@ -25,7 +25,14 @@ pub fn filter(compiled: &Compiled) -> Result<Object> {
     let interfaces = InterfaceHash::new(&[]).context("no interfaces collide")?;
     let slots: Vec<u32> = (0..).take(compiled.counters().count()).collect();
     let rules = tables::rule_entries(compiled, &slots);
-    let constants = Constants { generation: 1, conduct: Conduct::default(), clock_source: 0, interfaces: &interfaces, rules: &rules };
+    let constants = Constants {
+        generation: 1,
+        conduct: Conduct::default(),
+        clock_source: 0,
+        interfaces: &interfaces,
+        rules: &rules,
+        tables: TableSizes::default(),
+    };
     let mut object = Object::create(&constants, compiled, Sharing::Private)?;
     tables::fill(&mut object, compiled, &rules)?;
     object.load_programs()?;

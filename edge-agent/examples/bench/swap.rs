@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use edge_agent::config::Conduct;
+use edge_agent::config::{Conduct, TableSizes};
 use edge_agent::dataplane::interfaces::Interfaces;
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::{Dataplane, Settings, WantedInterface, WantedMode};
@@ -81,7 +81,13 @@ pub fn stages(job: Job, pins: &Path) -> Result<()> {
     drop(resolved);
     let compile_ms = watch.lap("compile_ms");
     let wanted = WantedInterface { name: INTERFACE.to_owned(), role: Role::Inside, mode: WantedMode::Native };
-    let settings = Settings { pins: pins.to_owned(), interfaces: vec![wanted], conduct: Conduct::default(), report_limit: 100 };
+    let settings = Settings {
+        pins: pins.to_owned(),
+        interfaces: vec![wanted],
+        conduct: Conduct::default(),
+        tables: TableSizes::default(),
+        report_limit: 100,
+    };
     let mut dataplane = Dataplane::open(settings.clone())?;
     watch.lap("open_ms");
     let swapped = dataplane.swap(&compiled, &settings, &interfaces)?;

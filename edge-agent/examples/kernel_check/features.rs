@@ -57,6 +57,7 @@ fn set_rates(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
         report: false,
         looks_inside: false,
         limit: Some(limit),
+        by_learned: None,
     };
     compiled.rules = vec![rule; any];
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use edge_agent::config::Conduct;
+use edge_agent::config::{Conduct, TableSizes};
 use edge_agent::dataplane::error::Error;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
 use edge_agent::dataplane::kernel::Kernel;
@@ -104,7 +104,8 @@ fn load(combination: &Combination, nothing: &Compiled) -> Result<Loaded, Error> 
     let mut conduct = Conduct::default();
     combination.apply(&mut compiled, &mut conduct);
     let interfaces = InterfaceHash { factor: 1, slots: [0; INTERFACE_HASH] };
-    let constants = Constants { generation: 1, conduct, clock_source: 0, interfaces: &interfaces, rules: &[] };
+    let constants =
+        Constants { generation: 1, conduct, clock_source: 0, interfaces: &interfaces, rules: &[], tables: TableSizes::default() };
     let mut object = Object::create(&constants, &compiled, Sharing::Private)?;
     let started = Instant::now();
     object.load_programs()?;

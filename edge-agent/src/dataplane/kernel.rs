@@ -106,6 +106,7 @@ mod tests {
             report: false,
             looks_inside: false,
             limit: Some(RateLimit { unit: RateUnit::Bytes, per_second: 1, burst: 1 }),
+            by_learned: None,
         };
         compiled.rules.push(rule.clone());
         assert!(new.refuse(&compiled).is_ok());

@@ -126,26 +126,41 @@ pub fn fill(object: &mut Object, compiled: &Compiled, rules: &[RuleEntry]) -> Re
 
 /// By number of the rule; `slots` has a place for each of [`Compiled::counters`].
 pub fn rule_entries(compiled: &Compiled, slots: &[u32]) -> Vec<RuleEntry> {
-    let (decided, exceeded) = slots.split_at(compiled.rules.len().min(slots.len()));
-    let mut exceeded = exceeded.iter();
+    let (decided, others) = slots.split_at(compiled.rules.len().min(slots.len()));
+    let limited = compiled.rules.iter().filter(|rule| rule.limit.is_some()).count();
+    let (exceeded, learned) = others.split_at(limited.min(others.len()));
+    let (mut exceeded, mut learned) = (exceeded.iter(), learned.iter());
     let entry = |(number, (rule, slot)): (usize, (&CompiledRule, &u32))| {
         let exceeded_slot = if rule.limit.is_some() { exceeded.next() } else { None };
-        rule_entry(number, rule, *slot, exceeded_slot.copied().unwrap_or(*slot))
+        let learned_slot = if rule.by_learned.is_some() { learned.next() } else { None };
+        rule_entry(number, rule, Slots { slot: *slot, exceeded: exceeded_slot.copied(), learned: learned_slot.copied() })
     };
     compiled.rules.iter().zip(decided).enumerate().map(entry).collect()
 }
 
+/// Of one rule: where it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Slots {
+    pub slot: u32,
+    /// If it has a rate: what exceeds it.
+    pub exceeded: Option<u32>,
+    /// If it may match by a learned address alone, and is only monitored then.
+    pub learned: Option<u32>,
+}
+
 /// What the program acts by.
-pub fn rule_entry(number: usize, rule: &CompiledRule, slot: u32, exceeded_slot: u32) -> RuleEntry {
-    let CompiledRule { policy: _, id: _, action: _, verdict, monitored: _, report, looks_inside: _, limit } = rule;
+pub fn rule_entry(number: usize, rule: &CompiledRule, Slots { slot, exceeded, learned }: Slots) -> RuleEntry {
+    let CompiledRule { policy: _, id: _, action: _, verdict, monitored: _, report, looks_inside: _, limit, by_learned: _ } = rule;
     RuleEntry {
         slot,
-        exceeded_slot,
+        exceeded_slot: exceeded.unwrap_or(slot),
         verdict: *verdict as u8,
         report: u8::from(*report),
         limited: u8::from(limit.is_some()),
         reserved: 0,
         rule: number as u32,
+        learned_slot: learned.unwrap_or(slot),
+        reserved_too: 0,
     }
 }
 

@@ -35,9 +35,8 @@ const SMALL: TableSizes = TableSizes { learned: 4096, flows: 4096 };
 /// A generation in the kernel, apart from all traffic.
 pub struct KernelEngine {
     object: Object,
-    rule_of_slot: Vec<RuleId>,
-    /// By [`RuleId`]: whether the rule only monitors.
-    monitored: Vec<bool>,
+    /// By slot: the rule, and whether what is counted there is only monitored.
+    slots: Vec<(RuleId, bool)>,
     before: Counts,
 }
 
@@ -95,11 +94,12 @@ impl KernelEngine {
         let mut object = Object::create(&constants, compiled, Sharing::Private)?;
         tables::fill(&mut object, compiled, &rules)?;
         object.load_programs()?;
-        let numbered: Vec<_> = (0..).zip(&compiled.rules).collect();
-        let limited = numbered.iter().filter(|(_, rule)| rule.limit.is_some());
-        let rule_of_slot = numbered.iter().chain(limited).map(|(number, _)| RuleId(*number)).collect();
-        let monitored = compiled.rules.iter().map(|rule| rule.monitored).collect();
-        let mut engine = Self { object, rule_of_slot, monitored, before: Counts::default() };
+        let numbered: Vec<_> = (0..).map(RuleId).zip(&compiled.rules).collect();
+        let decides = numbered.iter().map(|(id, rule)| (*id, rule.monitored));
+        let exceeded = numbered.iter().filter(|(_, rule)| rule.limit.is_some()).map(|(id, _)| (*id, false));
+        let learned = numbered.iter().filter(|(_, rule)| rule.by_learned.is_some()).map(|(id, _)| (*id, true));
+        let slots = decides.chain(exceeded).chain(learned).collect();
+        let mut engine = Self { object, slots, before: Counts::default() };
         engine.stand_at(SOME_TIME)?;
         engine.before = engine.counts()?;
         Ok(engine)
@@ -139,9 +139,9 @@ impl KernelEngine {
     /// # Errors
     /// If the kernel does not let its counters be read.
     pub fn counts(&self) -> Result<Counts, KernelEngineError> {
-        let Self { object, rule_of_slot, monitored: _, before: _ } = self;
+        let Self { object, slots, before: _ } = self;
         Ok(Counts {
-            rules: counters(object, RULE_COUNTERS, rule_of_slot.len())?,
+            rules: counters(object, RULE_COUNTERS, slots.len())?,
             verdicts: counters(object, INTERFACE_COUNTERS, Verdict::ALL.len())?,
             uninspectable: counters(object, UNINSPECTABLE, Reason::SLOTS)?,
         })
@@ -161,9 +161,11 @@ impl KernelEngine {
         };
         let slot = changed(&before.uninspectable, uninspectable).next();
         let reason = Reason::ALL.into_iter().find(|reason| Some(reason.slot(verdict)) == slot);
-        let (monitored, deciding): (Vec<RuleId>, Vec<RuleId>) =
-            changed(&before.rules, rules).map(|slot| self.rule_of_slot[slot]).partition(|rule| self.monitored[rule.index()]);
-        Ok(Outcome { verdict, rule: deciding.first().copied(), monitored, reason, reply, name: None })
+        let (monitored, deciding): (Vec<_>, Vec<_>) =
+            changed(&before.rules, rules).map(|slot| self.slots[slot]).partition(|(_, only)| *only);
+        let mut monitored: Vec<RuleId> = monitored.into_iter().map(|(rule, _)| rule).collect();
+        monitored.sort_unstable();
+        Ok(Outcome { verdict, rule: deciding.first().map(|(rule, _)| *rule), monitored, reason, reply, name: None })
     }
 }
 
@@ -172,7 +174,14 @@ impl Engine for KernelEngine {
         Ok(self.stand_at(now)?)
     }
 
-    fn answer(&mut self, _frame: &[u8]) -> Result<(), EngineError> {
+    fn answer(&mut self, frame: &[u8]) -> Result<(), EngineError> {
+        if !self.object.reads_answers() {
+            return Ok(());
+        }
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        let run = |source| KernelEngineError::Run { length: frame.len(), source };
+        self.object.answers().map_err(KernelEngineError::from)?.test_run(options).map_err(run)?;
         Ok(())
     }
 

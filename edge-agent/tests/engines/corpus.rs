@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use edge_agent::engine::{Engine, Outcome, oracle::Oracle};
-use edge_agent::policy::model::Resolved;
 use edge_ebpf::engine::Side;
-use jiff::Timestamp;
 
 use crate::corpus_case::{Case, frame::ExpectCase, policy::rule_name};
 use crate::trio::Engines;
@@ -32,54 +29,10 @@ fn read(path: &Path) -> Case {
     serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Who is asked about a file.
-enum Asked<'a> {
-    All(Box<Engines>),
-    /// Those of names, until the other engines read them.
-    Oracle(Box<Oracle<'a>>),
-}
-
-impl Asked<'_> {
-    fn set_time(&mut self, now: Timestamp) {
-        match self {
-            Self::All(engines) => engines.set_time(now),
-            Self::Oracle(oracle) => oracle.set_time(now).expect("it always can"),
-        }
-    }
-
-    fn answer(&mut self, frame: &[u8]) {
-        match self {
-            Self::All(engines) => engines.answer(frame),
-            Self::Oracle(oracle) => oracle.answer(frame).expect("it always can"),
-        }
-    }
-
-    /// `expected` says whether there is an answer, where none is made.
-    fn run_on(&mut self, side: Side, frame: &[u8], set: &Resolved, expected: &ExpectCase) -> (Outcome, ExpectCase) {
-        match self {
-            Self::All(engines) => {
-                let outcome = engines.run_on(side, frame);
-                let seen = ExpectCase::of(&outcome, set);
-                (outcome, seen)
-            }
-            Self::Oracle(oracle) => {
-                let outcome = oracle.run_on(side, frame).expect("it always can");
-                let seen = ExpectCase { answered: expected.answered, ..ExpectCase::of(&outcome, set) };
-                (outcome, seen)
-            }
-        }
-    }
-}
-
 fn check(path: &Path, case: &Case) -> Vec<String> {
     assert!(!case.about.is_empty() && !case.frames.is_empty(), "{}: says nothing or asks nothing", path.display());
     let set = case.resolved();
-    let of_names = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("names-"));
-    let mut engines = if of_names {
-        Asked::Oracle(Box::new(Oracle::new(&set, case.conduct())))
-    } else {
-        Asked::All(Box::new(Engines::new(set.clone(), case.conduct())))
-    };
+    let mut engines = Engines::new(set.clone(), case.conduct());
     let mut counters: BTreeMap<String, u64> = BTreeMap::new();
     let mut failures = Vec::new();
     for frame in &case.frames {
@@ -93,7 +46,8 @@ fn check(path: &Path, case: &Case) -> Vec<String> {
         };
         assert!(!frame.is_towards_device(), "{}: {}: nothing is decided", path.display(), frame.name);
         let side = if frame.inbound { Side::Outside } else { Side::Inside };
-        let (outcome, seen) = engines.run_on(side, &frame.bytes(), &set, expected);
+        let outcome = engines.run_on(side, &frame.bytes());
+        let seen = ExpectCase::of(&outcome, &set);
         for rule in outcome.rule.iter().chain(&outcome.monitored) {
             *counters.entry(rule_name(&set, *rule)).or_default() += 1;
         }

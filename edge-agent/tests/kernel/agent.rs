@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use edge_agent::config::TableSizes;
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::{Dataplane, Settings, WantedInterface, WantedMode};
 use edge_agent::policy::model::Action;
@@ -248,7 +249,7 @@ fn an_interface_that_another_tool_has_is_told_of_until_it_lets_go() {
     let pins = agent.namespace.pins().root().with_file_name(format!("edge-kernel-{}-tool", std::process::id()));
     let wanted = WantedInterface { name: "taken".to_owned(), role: Role::Inside, mode: WantedMode::Native };
     let conduct = [OnUninspectable::Pass; Reason::ALL.len()].into();
-    let settings = Settings { pins, interfaces: vec![wanted], conduct, report_limit: 0 };
+    let settings = Settings { pins, interfaces: vec![wanted], conduct, tables: TableSizes::default(), report_limit: 0 };
     let mut tool = Dataplane::open(settings.clone()).expect("opens");
     tool.swap(&all("p", Action::Pass), &settings, &agent.namespace.interfaces()).expect("attaches");
     let program = agent.namespace.program("taken");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use edge_agent::config::TableSizes;
 use edge_agent::dataplane::attach::{detach, filter};
 use edge_agent::dataplane::interface_hash::InterfaceHash;
 use edge_agent::dataplane::kernel::Kernel;
@@ -193,7 +194,8 @@ fn tool() -> Object {
     let compiled = all("p", Action::Pass);
     let interfaces = InterfaceHash::new(&[]).expect("no interface, no collision");
     let conduct = [OnUninspectable::Drop; Reason::ALL.len()].into();
-    let constants = Constants { generation: 1, conduct, clock_source: 0, interfaces: &interfaces, rules: &[] };
+    let constants =
+        Constants { generation: 1, conduct, clock_source: 0, interfaces: &interfaces, rules: &[], tables: TableSizes::default() };
     let mut object = Object::create(&constants, &compiled, Sharing::Private).expect("the kernel takes the maps");
     object.load_programs().expect("the kernel takes the programs");
     object

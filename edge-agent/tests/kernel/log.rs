@@ -7,6 +7,7 @@ use crate::namespace::privileged;
 use crate::policies;
 use aya::programs::{TestRun, TestRunOptions};
 use aya_log::EbpfLogger;
+use edge_agent::config::TableSizes;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
 use edge_agent::dataplane::object::{Constants, Object, Sharing};
 use edge_agent::dataplane::snapshot::Role;
@@ -59,7 +60,8 @@ fn run(compiled: &edge_agent::policy::compile::Compiled, destination: Ipv4Addr) 
     let interfaces = InterfaceHash::new(&[]).expect("no interface, no collision");
     let rules = tables::rule_entries(compiled, &[0]);
     let conduct = [OnUninspectable::Drop; Reason::ALL.len()].into();
-    let constants = Constants { generation: 7, conduct, clock_source: 0, interfaces: &interfaces, rules: &rules };
+    let constants =
+        Constants { generation: 7, conduct, clock_source: 0, interfaces: &interfaces, rules: &rules, tables: TableSizes::default() };
     let mut object = Object::create(&constants, compiled, Sharing::Private).expect("the kernel takes the maps");
     tables::fill(&mut object, compiled, &rules).expect("filled");
     object.load_programs().expect("the kernel takes the programs");

@@ -3,6 +3,7 @@
 use crate::namespace::{Namespace, ip, privileged};
 use crate::policies::all;
 use aya::maps::{Array, MapData};
+use edge_agent::config::TableSizes;
 use edge_agent::dataplane::error::Error;
 use edge_agent::dataplane::pod::Value;
 use edge_agent::dataplane::snapshot::{Role, XdpMode};
@@ -16,6 +17,7 @@ pub fn settings(namespace: &Namespace, interfaces: &[(&str, Role, WantedMode)]) 
         pins: namespace.pins().root().to_owned(),
         interfaces: interfaces.iter().map(wanted).collect(),
         conduct: [OnUninspectable::Drop; Reason::ALL.len()].into(),
+        tables: TableSizes::default(),
         report_limit: 100,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use edge_agent::config::SourceFiles;
+use edge_agent::config::TableSizes;
 use edge_agent::dataplane::snapshot::{Role, Snapshot};
 use edge_agent::dataplane::{Dataplane, Settings, WantedInterface, WantedMode};
 use edge_agent::engine::frame::{Ends, FrameSpec, Transport};
@@ -163,6 +164,7 @@ impl Run {
             pins: namespace.pins().root().to_owned(),
             interfaces: vec![wanted],
             conduct: [OnUninspectable::Drop; Reason::ALL.len()].into(),
+            tables: TableSizes::default(),
             report_limit: 100,
         };
         let interfaces = namespace.interfaces();

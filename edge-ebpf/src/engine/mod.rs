@@ -79,8 +79,9 @@ pub trait Shows {
 pub trait Observer: Shows {
     fn first_fragment(&self, key: &FragmentKey) -> Option<FragmentVerdict>;
     fn remember_fragment(&mut self, key: &FragmentKey, verdict: FragmentVerdict);
-    /// The packet matched these monitored rules: bit `b` of `bits` is rule `64 * word + b`.
-    fn monitored(&mut self, frame: &Frame<'_>, packet: &Packet, word: usize, bits: u64);
+    /// The packet matched these rules that then are only counted: bit `b` of `bits` is rule `64 * word + b`. Those of `by_learned` are so
+    /// because nothing but a learned address matched.
+    fn monitored(&mut self, frame: &Frame<'_>, packet: &Packet, word: usize, bits: u64, by_learned: u64);
     /// Minutes since the Unix epoch.
     fn minute(&mut self) -> u64;
     /// What the packet shows beside its headers, for the device whose row is at `device`. Asked only where a rule is about names.
@@ -138,7 +139,17 @@ impl Decision {
     const NO_RULE: Self = Self {
         verdict: Verdict::Pass,
         cause: Cause::NoRule,
-        rule: RuleEntry { slot: NO_SLOT, exceeded_slot: NO_SLOT, verdict: 0, report: 0, limited: 0, reserved: 0, rule: 0 },
+        rule: RuleEntry {
+            slot: NO_SLOT,
+            exceeded_slot: NO_SLOT,
+            verdict: 0,
+            report: 0,
+            limited: 0,
+            reserved: 0,
+            rule: 0,
+            learned_slot: NO_SLOT,
+            reserved_too: 0,
+        },
         reason: Reason::Truncated,
     };
 

@@ -43,14 +43,16 @@ pub(super) fn first_rule(
 /// The rules of a word that match and decide.
 #[inline(always)]
 fn deciding(rows: Rows, word: usize, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, observer: &mut impl Observer) -> u64 {
-    let Hits { all: hits, monitored: by_the_way } = rows.word(tables, observer, word);
-    let monitored = if tables.has_monitored() { hits & tables.monitored(word) } else { 0 };
+    let Hits { all: hits, monitored: by_learned } = rows.word(tables, observer, word);
+    let mut monitored = if tables.has_monitored() { hits & tables.monitored(word) } else { 0 };
     let deciding = hits & !monitored;
-    let monitored = if tables.has_learned_monitored() { monitored | by_the_way } else { monitored };
+    if tables.has_learned_monitored() {
+        monitored |= by_learned;
+    }
     if monitored != 0 {
         let before = if deciding == 0 { monitored } else { monitored & (lowest(deciding) - 1) };
         if before != 0 {
-            observer.monitored(frame, packet, word, before);
+            observer.monitored(frame, packet, word, before, by_learned);
         }
     }
     deciding

@@ -339,14 +339,14 @@ fn order(segment: Segment, hash: u64, flow: Flow, memory: &mut impl Memory) -> R
     if obstacle.is_some() { Read::Nothing } else { read }
 }
 
-/// What follows from what was read.
+/// What follows from what was read. `concerns`: whether a rule of the device is about the name of [`State::number`].
 #[inline(always)]
-pub fn finish(state: &mut State, read: Read, reading: Reading) -> Showing {
+pub fn finish(state: &mut State, read: Read, reading: Reading, concerns: bool) -> Showing {
     match read {
         Read::Nothing => {}
         Read::DnsOverUdp | Read::DnsOverTcp => asked(state, matches!(read, Read::DnsOverUdp), reading),
-        Read::Request => requested(state, reading),
-        Read::Segment | Read::Appended => greeted(state, matches!(read, Read::Appended), reading),
+        Read::Request => requested(state, reading, concerns),
+        Read::Segment | Read::Appended => greeted(state, matches!(read, Read::Appended), reading, concerns),
     }
     Showing(state.evidence)
 }
@@ -375,7 +375,7 @@ fn asked(state: &mut State, over_udp: bool, reading: Reading) {
 }
 
 #[inline(always)]
-fn greeted(state: &mut State, appended: bool, reading: Reading) {
+fn greeted(state: &mut State, appended: bool, reading: Reading, concerns: bool) {
     match reading {
         // What comes before the stream begins is nobody's.
         Reading::Incomplete if state.strict == 0 && state.flow.is(state::AWAITED) => return,
@@ -391,7 +391,7 @@ fn greeted(state: &mut State, appended: bool, reading: Reading) {
         }
         Reading::Name | Reading::NoName => {
             if matches!(reading, Reading::Name) {
-                state.carry(Carried::Hello);
+                state.carry(Carried::Hello, concerns);
             }
             if state.hello.ech != 0 {
                 state.block(Reason::Ech);
@@ -405,9 +405,9 @@ fn greeted(state: &mut State, appended: bool, reading: Reading) {
 }
 
 #[inline(always)]
-fn requested(state: &mut State, reading: Reading) {
+fn requested(state: &mut State, reading: Reading, concerns: bool) {
     match reading {
-        Reading::Name => state.carry(Carried::Request),
+        Reading::Name => state.carry(Carried::Request, concerns),
         Reading::Other | Reading::NoName => {}
         Reading::Malformed if state.strict == 0 => {}
         _ => state.block(Reason::HttpUnreadable),
@@ -421,14 +421,14 @@ impl State {
         self.evidence |= (reason as u32 + 1) << Showing::OBSTACLE;
     }
 
-    /// The segment carries the name that was read last, and marks its flow with it.
+    /// The segment carries the name that was read last, and marks its flow with it if that is of concern.
     #[inline(always)]
-    fn carry(&mut self, carried: Carried) {
+    fn carry(&mut self, carried: Carried, concerns: bool) {
         let number = self.number;
         self.carried = carried as u32;
         self.shown.names[0] = number;
         self.evidence |= Showing::SHOWS;
-        if number != 0 {
+        if concerns {
             mark(&mut self.next, number, 0);
             mark(&mut self.next_if_passed, number, 0);
         }

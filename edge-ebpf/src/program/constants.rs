@@ -113,7 +113,8 @@ static ROW_SIZE: Constant<u32> = Constant(0);
 static ROWS: Constant<Pool> = Constant([0; POOL]);
 #[unsafe(no_mangle)]
 static RULE_ENTRIES: Constant<[RuleEntry; MAX_RULES]> = Constant([NO_RULE; MAX_RULES]);
-const NO_RULE: RuleEntry = RuleEntry { slot: 0, exceeded_slot: 0, verdict: 0, report: 0, limited: 0, reserved: 0, rule: 0 };
+const NO_RULE: RuleEntry =
+    RuleEntry { slot: 0, exceeded_slot: 0, verdict: 0, report: 0, limited: 0, reserved: 0, rule: 0, learned_slot: 0, reserved_too: 0 };
 #[unsafe(no_mangle)]
 static ON_UNINSPECTABLE: Constant<[u8; 16]> = Constant([OnUninspectable::Drop as u8; 16]);
 #[unsafe(no_mangle)]
@@ -302,6 +303,8 @@ pub fn rule(rule: u32) -> RuleEntry {
             limited: (&raw const (*entry).limited).read_volatile(),
             reserved: 0,
             rule,
+            learned_slot: (&raw const (*entry).learned_slot).read_volatile(),
+            reserved_too: 0,
         }
     }
 }

@@ -123,12 +123,33 @@ fn interest(device: u32) -> Interest {
 #[inline(never)]
 pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
     let (Some(buffers), Some(found)) = (names::buffers(), in_hand::found()) else { return 0 };
-    let evidence = inspect::finish(&mut buffers.state, Read::from_u32(what >> 8), Reading::from_u32(what & 0xff));
-    found.showing = evidence.bits();
-    if evidence.shows() {
+    let (read, reading) = (Read::from_u32(what >> 8), Reading::from_u32(what & 0xff));
+    let concerns = matches!(reading, Reading::Name)
+        && buffers.state.number != 0
+        && edge_concerns(constants::row(found.device), buffers.state.number) != 0;
+    let showing = inspect::finish(&mut buffers.state, read, reading, concerns);
+    found.showing = showing.bits();
+    if showing.shows() {
         note_rows();
     }
     0
+}
+
+/// Not 0: a rule of the device whose row is there is about the name of this number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_concerns(device: u32, number: u32) -> u64 {
+    let Some(rules) = maps::NAME_RULES.get(number) else { return 0 };
+    let carried = constants::row(rules.carried);
+    let mut both = 0;
+    for word in 0..MAX_WORDS {
+        if word >= constants::words() {
+            break;
+        }
+        let offset = if constants::words() == 1 { 0 } else { word as u32 + 1 };
+        both |= constants::pool(device + offset) & constants::pool(carried + offset);
+    }
+    both
 }
 
 /// Finds out what the packet in hand shows.

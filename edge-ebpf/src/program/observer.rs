@@ -39,8 +39,8 @@ impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
     }
 
     #[inline(always)]
-    fn monitored(&mut self, _: &Frame<'_>, packet: &Packet, word: usize, bits: u64) {
-        report::monitored::<PLAIN>(packet, self.arrival, word, bits);
+    fn monitored(&mut self, _: &Frame<'_>, packet: &Packet, word: usize, bits: u64, by_learned: u64) {
+        report::monitored::<PLAIN>(packet, self.arrival, word, bits, by_learned);
     }
 
     #[inline(always)]

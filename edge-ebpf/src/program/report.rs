@@ -66,24 +66,24 @@ fn report<const PLAIN: bool>(packet: &Packet, arrival: Arrival, slot: u32, what:
 
 /// Counts and reports the monitored rules of one word.
 #[inline(always)]
-pub fn monitored<const PLAIN: bool>(packet: &Packet, arrival: Arrival, word: usize, bits: u64) {
+pub fn monitored<const PLAIN: bool>(packet: &Packet, arrival: Arrival, word: usize, bits: u64, by_learned: u64) {
     let Arrival { context, length } = arrival;
     let subject = subject(packet);
     let due = if PLAIN && bits == lowest(bits) {
         // Mostly it is one rule, and a call would cost more than counting it.
-        if is_monitored_due(word as u64, lowest_number(bits), subject, length.into()) { bits } else { 0 }
+        if is_monitored_due(word as u64, lowest_number(bits), subject, length.into(), false) { bits } else { 0 }
     } else {
-        edge_monitored(word as u64, bits, subject, length.into())
+        edge_monitored(word as u64, bits, subject, length.into(), by_learned)
     };
     if due != 0 && (!PLAIN || in_hand::edge_plain_in_hand(context) != 0) {
-        edge_report_monitored(context, word as u64, due, u64::from(length));
+        edge_report_monitored(context, word as u64, due, u64::from(length), by_learned);
     }
 }
 
 /// Counts the rules of a word's bits, and returns those whose reports are due.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64, length: u64) -> u64 {
+pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64, length: u64, by_learned: u64) -> u64 {
     let (mut bits, mut due) = (bits, 0);
     for _ in 0..u64::BITS {
         if bits == 0 {
@@ -91,7 +91,7 @@ pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64, length: u64
         }
         let bit = lowest_number(bits);
         bits &= bits - 1;
-        if is_monitored_due(word, bit, subject, length) {
+        if is_monitored_due(word, bit, subject, length, by_learned >> bit & 1 != 0) {
             due |= 1 << bit;
         }
     }
@@ -100,16 +100,17 @@ pub extern "C" fn edge_monitored(word: u64, bits: u64, subject: u64, length: u64
 
 /// Counts one rule of a word, and says whether its report is due.
 #[inline(always)]
-fn is_monitored_due(word: u64, bit: u32, subject: u64, length: u64) -> bool {
+fn is_monitored_due(word: u64, bit: u32, subject: u64, length: u64, by_learned: bool) -> bool {
     let rule = constants::rule(word as u32 * u64::BITS + bit);
-    count::rule(rule.slot, length);
-    rule.report != 0 && is_due(subject, rule.slot)
+    let slot = if by_learned { rule.learned_slot } else { rule.slot };
+    count::rule(slot, length);
+    rule.report != 0 && is_due(subject, slot)
 }
 
 /// Reports the packet in hand for the monitored rules of a word's bits.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_report_monitored(context: *mut xdp_md, word: u64, bits: u64, length: u64) -> u64 {
+pub extern "C" fn edge_report_monitored(context: *mut xdp_md, word: u64, bits: u64, length: u64, by_learned: u64) -> u64 {
     let Some(event) = describe(context, length as u32) else { return 0 };
     event.monitored = 1;
     let mut bits = bits;
@@ -117,9 +118,10 @@ pub extern "C" fn edge_report_monitored(context: *mut xdp_md, word: u64, bits: u
         if bits == 0 {
             break;
         }
-        let rule = constants::rule(word as u32 * u64::BITS + lowest_number(bits));
+        let bit = lowest_number(bits);
+        let rule = constants::rule(word as u32 * u64::BITS + bit);
         bits &= bits - 1;
-        event.slot = rule.slot;
+        event.slot = if by_learned >> bit & 1 != 0 { rule.learned_slot } else { rule.slot };
         event.verdict = rule.verdict;
         send(context, event, rule.rule);
     }

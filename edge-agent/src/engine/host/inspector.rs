@@ -81,8 +81,10 @@ pub struct Look<'a> {
     pub interest: Interest,
     /// Seconds.
     pub second: u32,
+    /// Whether a rule of the device is about the name of this number.
+    pub concerns: &'a dyn Fn(u32) -> bool,
     /// The bytes that a hello was read of, where it was in pieces.
-    pieces: Vec<u8>,
+    pub pieces: Vec<u8>,
 }
 
 impl Inspector {
@@ -105,10 +107,6 @@ impl Inspector {
 
     pub fn state(&self) -> &State {
         &self.state
-    }
-
-    pub fn look<'a>(&'a mut self, frame: &'a [u8], packet: &'a Packet, interest: Interest, second: u32) -> Look<'a> {
-        Look { inspector: self, frame, packet, interest, second, pieces: Vec::new() }
     }
 
     /// As [`Self::look_up`], for a packet that is not looked into further.
@@ -358,7 +356,8 @@ impl Steps for Look<'_> {
         }
     }
     fn finish(&mut self, read: Read, reading: Reading) -> Showing {
-        edge_ebpf::inspect::finish(&mut self.inspector.state, read, reading)
+        let concerns = reading == Reading::Name && (self.concerns)(self.inspector.state.number);
+        edge_ebpf::inspect::finish(&mut self.inspector.state, read, reading, concerns)
     }
 }
 

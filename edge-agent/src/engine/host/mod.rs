@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use self::inspector::{Inspector, Look};
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
 use crate::config::Conduct;
-use crate::dataplane::tables::{rate_entry, rule_entry};
+use crate::dataplane::tables::{Slots, rate_entry, rule_entry};
 use crate::policy::{compile::Compiled, model::RuleId};
 
 /// Nanoseconds.
@@ -94,8 +94,10 @@ impl Engine for HostEngine<'_> {
         };
         let Decision { verdict, cause, rule, reason } = engine::decide(side, &view, &packet, tables, &mut observer).ok_or(MissingEntry)?;
         let monitored = observer.monitored;
-        let name = looking.look.as_ref().and_then(Look::carried).map(|name| name.spelled());
-        if let Some(mut look) = looking.look {
+        let mut name = None;
+        if let Some(Read { interest, pieces, name: carried }) = looking.read {
+            name = carried;
+            let mut look = Look { inspector: &mut *inspector, frame, packet: &packet, interest, second, concerns: &|_| false, pieces };
             inspect::settle(verdict == Verdict::Pass, &mut look);
         }
         let (rule, reason) = match cause {
@@ -120,11 +122,18 @@ impl Engine for HostEngine<'_> {
 }
 
 /// What a packet shows beside its headers.
-struct Looking<'a> {
+struct Looking {
     showing: Showing,
     rows: ShownRows,
     /// `None`: it was not looked into.
-    look: Option<Look<'a>>,
+    read: Option<Read>,
+}
+
+struct Read {
+    interest: Interest,
+    /// Of a hello in several segments or records.
+    pieces: Vec<u8>,
+    name: Option<String>,
 }
 
 struct HostTables<'a> {
@@ -134,15 +143,15 @@ struct HostTables<'a> {
 
 impl HostTables<'_> {
     /// As the program does it before it decides.
-    fn look_into<'a>(
+    fn look_into(
         &self,
-        inspector: &'a mut Inspector,
+        inspector: &mut Inspector,
         side: Side,
-        frame: &'a [u8],
-        packet: &'a Packet,
+        frame: &[u8],
+        packet: &Packet,
         second: u32,
-    ) -> Result<Looking<'a>, MissingEntry> {
-        let mut looking = Looking { showing: Showing::NONE, rows: ShownRows::default(), look: None };
+    ) -> Result<Looking, MissingEntry> {
+        let mut looking = Looking { showing: Showing::NONE, rows: ShownRows::default(), read: None };
         let is_seen = packet.fault.is_none() && packet.family != Family::None && packet.fragment != Fragment::Later;
         if !self.has_names() || !is_seen {
             return Ok(looking);
@@ -159,11 +168,22 @@ impl HostTables<'_> {
         if !interest.names && !interest.signatures {
             return Ok(looking);
         }
-        let mut look = inspector.look(frame, packet, interest, second);
+        let device = self.device(packet.device).ok_or(MissingEntry)?;
+        let concerns = |number: u32| self.name_rules(number).is_some_and(|rules| self.have_common(device, self.row(rules.carried)));
+        let mut look = Look { inspector, frame, packet, interest, second, concerns: &concerns, pieces: Vec::new() };
         looking.showing = inspect::inspect(&mut look);
         looking.rows.note(&look.state().shown, self);
-        looking.look = Some(look);
+        let name = look.carried().map(|name| name.spelled());
+        let Look { pieces, .. } = look;
+        looking.read = Some(Read { interest, pieces, name });
         Ok(looking)
+    }
+
+    /// Whether two rows have a rule in common.
+    fn have_common(&self, one: u32, other: u32) -> bool {
+        let Compiled { words, .. } = self.compiled;
+        let first = u32::from(*words > 1);
+        (first..first + *words as u32).any(|offset| self.pool(one + offset) & self.pool(other + offset) != 0)
     }
 
     /// What the rules of a row ask about.
@@ -196,7 +216,7 @@ impl Tables for HostTables<'_> {
     }
     /// A rule's slot is its own number here.
     fn rule(&self, rule: u32) -> RuleEntry {
-        rule_entry(rule as usize, &self.compiled.rules[rule as usize], rule, rule)
+        rule_entry(rule as usize, &self.compiled.rules[rule as usize], Slots { slot: rule, exceeded: None, learned: None })
     }
     fn words(&self) -> usize {
         self.compiled.words
@@ -297,7 +317,7 @@ impl Observer for Recorder<'_> {
             None => false,
         }
     }
-    fn monitored(&mut self, _: &Frame<'_>, _: &Packet, word: usize, bits: u64) {
+    fn monitored(&mut self, _: &Frame<'_>, _: &Packet, word: usize, bits: u64, _: u64) {
         self.monitored.extend((0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| RuleId(word as u32 * 64 + bit)));
     }
 }

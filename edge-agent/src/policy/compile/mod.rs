@@ -27,8 +27,8 @@ use self::{
 };
 pub use self::{timeline::Timeline, trie::Trie};
 use super::model::{
-    Action, DeviceSelector, Family, PolicyId, PolicyInfo, PortProtocol, Ranges, RateLimit, RemoteSelector, Resolved, Rule, ServiceMatch,
-    Signal, Signature, SignatureId,
+    Action, DeviceSelector, Domains, Family, Learned, PolicyId, PolicyInfo, PortProtocol, Ranges, RateLimit, RemoteSelector, Resolved,
+    Rule, ServiceMatch, Signal, Signature, SignatureId,
 };
 
 /// Everything that a generation's program is loaded with.
@@ -92,6 +92,8 @@ pub struct CompiledRule {
     pub looks_inside: bool,
     /// Its verdict is for packets within this rate; the others are dropped.
     pub limit: Option<RateLimit>,
+    /// What its counter says of packets that match by a learned address alone, for a destination which is only monitored then.
+    pub by_learned: Option<&'static str>,
 }
 
 impl Compiled {
@@ -102,10 +104,12 @@ impl Compiled {
         rows::first_word(&row, self.words)
     }
 
-    /// What is counted: for each rule what it does, and behind them for each rule with a rate what exceeds it.
+    /// What is counted: for each rule what it does; behind them for each rule with a rate what exceeds it; and for each rule that may match by a
+    /// learned address alone, and is only monitored then, what it would do.
     pub fn counters(&self) -> impl Iterator<Item = (&CompiledRule, &'static str)> {
         let exceeded = self.rules.iter().filter(|rule| rule.limit.is_some()).map(|rule| (rule, "rate_limit_exceeded"));
-        self.rules.iter().map(|rule| (rule, rule.action)).chain(exceeded)
+        let learned = self.rules.iter().filter_map(|rule| Some((rule, rule.by_learned?)));
+        self.rules.iter().map(|rule| (rule, rule.action)).chain(exceeded).chain(learned)
     }
 }
 
@@ -163,6 +167,7 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
                 report: rule.report,
                 looks_inside: looks_inside(set, rule),
                 limit,
+                by_learned: by_learned(set, rule),
             }
         })
         .collect();
@@ -245,6 +250,19 @@ fn looks_inside(set: &Resolved, rule: &Rule) -> bool {
         RemoteSelector::Destination(destination) => set.destinations[destination.index()].domains.sets.iter().any(|set| !set.is_empty()),
     };
     rule.to.iter().any(named) || rule.services.iter().any(|service| matches!(service, ServiceMatch::Signature(_)))
+}
+
+/// What a rule's counter says of packets for which it is only monitored, while it decides about others: those that only go to an address that
+/// an answer gave for a name of a destination with `learned: monitor`.
+fn by_learned(set: &Resolved, rule: &Rule) -> Option<&'static str> {
+    let is_so = |selector: &RemoteSelector| match selector {
+        RemoteSelector::Any => false,
+        RemoteSelector::Destination(id) => {
+            let Domains { sets, learned } = &set.destinations[id.index()].domains;
+            !sets.is_empty() && *learned == Learned::Monitor
+        }
+    };
+    (!rule.monitored && rule.to.iter().any(is_so)).then(|| label(rule.action, true).0)
 }
 
 /// The counter's label and the verdict of a rule that decides (or, monitored, would).

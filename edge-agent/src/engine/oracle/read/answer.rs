@@ -10,6 +10,8 @@ const RECORDS: u16 = 64;
 const ALIASES: usize = 16;
 /// Addresses that are taken out of an answer.
 const ADDRESSES: usize = 32;
+/// Records, and labels of their owners that are written out.
+const STEPS: usize = 320;
 /// Compression pointers in one name.
 const POINTERS: usize = 16;
 
@@ -38,19 +40,19 @@ pub fn read(message: &[u8]) -> Option<Answer> {
     let (name, at) = compressed(message, 12)?;
     let mut answer = Answer { names: vec![name], addresses: Vec::new() };
     let mut rest = message.get(at + 4..)?;
+    let mut steps = 0;
     for _ in 0..records {
-        let (fixed, behind) = behind_owner(rest)?.split_first_chunk::<10>()?;
+        steps += 1;
+        let (fixed, behind) = behind_owner(rest, &mut steps)?.split_first_chunk::<10>()?;
+        if steps > STEPS {
+            return None;
+        }
         let number = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
         let time_to_live = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
         let (data, after) = behind.split_at_checked(usize::from(number(8)))?;
         let address = match (number(0), number(2)) {
-            (CNAME, _) => {
-                let (target, end) = compressed(message, message.len() - behind.len())?;
-                // The name is all that there is.
-                if end != message.len() - after.len() {
-                    return None;
-                }
-                answer.names.push(target);
+            (CNAME, IN) => {
+                answer.names.push(compressed(message, message.len() - behind.len())?.0);
                 None
             }
             (A, IN) => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
@@ -99,13 +101,16 @@ fn compressed(message: &[u8], start: usize) -> Option<(Name, usize)> {
 }
 
 /// What follows the name that a record begins with. Whose record it is does not matter, so pointers are not followed.
-fn behind_owner(record: &[u8]) -> Option<&[u8]> {
+fn behind_owner<'a>(record: &'a [u8], steps: &mut usize) -> Option<&'a [u8]> {
     let mut rest = record;
     loop {
         let (length, after) = rest.split_first()?;
         rest = match length {
             0 => return Some(after),
-            1..=63 => after.get(usize::from(*length)..)?,
+            1..=63 => {
+                *steps += 1;
+                after.get(usize::from(*length)..)?
+            }
             192.. => return after.get(1..),
             _ => return None,
         };
@@ -198,7 +203,7 @@ mod tests {
         assert_eq!(target(&[1, b'x', 0xc0, 38]), None, "in a circle");
         assert_eq!(target(&[0xc0, 42]), None, "forward");
         assert_eq!(target(&[0x40, 0]), None, "no kind of label");
-        assert_eq!(target(&[0xc0, 12, 0]), None, "more than a name");
+        assert_eq!(target(&[0xc0, 12, 0]), Some(name("miui.com")), "what follows a name does not matter");
         // One pointer after the other, each to the one before.
         let chain = |count: u8| {
             let mut message = answer(0, Vec::new());

@@ -4,7 +4,7 @@ use edge_ebpf::name::dns::{Questions, Transport, query};
 use edge_ebpf::name::hash::{SEEDS, Seeds};
 use edge_ebpf::name::labels::Labels;
 use edge_ebpf::name::table::{NameBucket, NameStorage};
-use edge_ebpf::name::{self as library, Here, Names, Span, Walked, tls::JOINED};
+use edge_ebpf::name::{self as library, Here, Names, Span, Walked};
 use edge_ebpf::packet::access::{Bytes, Frame, Held};
 use proptest::prelude::*;
 
@@ -109,7 +109,7 @@ fn library_opening(payload: &[u8]) -> Opening {
     let bytes = framed(payload);
     let frame = Frame::new(&bytes);
     let mut seen = library::tls::Hello::default();
-    let mut out = [0; JOINED];
+    let mut out = [0; 8192];
     let Located { opening, body, wanted } = locate(&frame, BEFORE, bytes.len());
     let of_hello = |reading, name: Option<Name>, seen: library::tls::Hello| match (reading, name) {
         (library::Reading::Name, Some(name)) => Opening::Hello(Hello { name: Some(name), ech: seen.ech != 0 }),
@@ -126,7 +126,8 @@ fn library_opening(payload: &[u8]) -> Opening {
             of_hello(reading, name, seen)
         }
         Place::Scattered => {
-            let joined = join(&frame, BEFORE, bytes.len(), &mut out);
+            let end = bytes.len().min(BEFORE + library::tls::MAX_JOINED);
+            let joined = join(&frame, BEFORE, end, &mut library::tls::Copied { from: &bytes, to: &mut out });
             match joined.reading {
                 library::Reading::Incomplete => return Opening::Incomplete(joined.wanted as usize),
                 library::Reading::Name => {}

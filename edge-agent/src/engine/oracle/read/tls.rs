@@ -1,13 +1,12 @@
 //! The server name of a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
 
-use super::STEP;
 use super::name::{Name, text};
 
 /// Extensions that are read.
 const EXTENSIONS: usize = 128;
-/// Steps over a hello in several records, each of which takes steps of its own, so 1,592 bytes at the most: the last one finds that the hello
-/// is whole.
-const STEPS: usize = 200;
+/// Records that a hello may be cut into, and its bytes then; of what holds them as many are looked at.
+const RECORDS: usize = 32;
+pub const LONGEST: usize = 4088;
 /// Bytes of the longest record (RFC 8446 section 5.1).
 const LONGEST_RECORD: usize = 1 << 14;
 
@@ -59,10 +58,10 @@ fn read(body: &[u8]) -> Opening {
 
 /// A hello whose first record is not all of it.
 fn joined(bytes: &[u8]) -> Opening {
+    let bytes = &bytes[..bytes.len().min(LONGEST)];
     let mut message: Vec<u8> = Vec::new();
     let mut rest = bytes;
-    let mut left = STEPS;
-    while left > 0 {
+    for _ in 0..=RECORDS {
         if let [_, a, b, c, body @ ..] = message.as_slice()
             && let Some(body) = body.get(..usize::from(*a) * 65536 + usize::from(*b) * 256 + usize::from(*c))
         {
@@ -71,19 +70,12 @@ fn joined(bytes: &[u8]) -> Opening {
         let at = bytes.len() - rest.len();
         let Some((header, behind)) = rest.split_first_chunk::<5>() else { return Opening::Incomplete(at + 5) };
         let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        if header[0] != 22 || header[1] != 3 || length == 0 || length > LONGEST_RECORD {
+        if header[0] != 22 || header[1] != 3 || length == 0 || length > LONGEST_RECORD || message.len() + length > LONGEST {
             return Opening::Unreadable;
         }
-        let mut part = behind;
-        let mut wanted = length;
-        while wanted > 0 && left > 0 {
-            let Some((step, behind)) = part.split_at_checked(wanted.min(STEP)) else {
-                return Opening::Incomplete(bytes.len() - part.len() + wanted);
-            };
-            message.extend(step);
-            (part, wanted, left) = (behind, wanted - step.len(), left - 1);
-        }
-        rest = part;
+        let Some((part, behind)) = behind.split_at_checked(length) else { return Opening::Incomplete(at + 5 + length) };
+        message.extend(part);
+        rest = behind;
     }
     Opening::Unreadable
 }
