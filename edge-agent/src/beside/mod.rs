@@ -27,7 +27,6 @@ use self::recent::Recent;
 use self::stream::Stream;
 use crate::agent::state::{SharedDataplane, lock};
 use crate::config::Conduct;
-use crate::dataplane::Dataplane;
 use crate::dataplane::error::Error;
 use crate::dataplane::teach::{Lesson, WireName};
 use crate::engine::observe::segment::{Flow, Segment};
@@ -157,19 +156,19 @@ fn answers<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Option<Finding> {
     any.then_some(Finding::Answers(answers))
 }
 
-/// Tells the kernel what was found.
+/// Tells what was found by `tell`.
 ///
 /// # Errors
-/// If the kernel cannot be told.
-pub fn teach(finding: Finding, dataplane: &mut Dataplane) -> Result<CopyResult, Error> {
+/// As `tell`.
+pub fn teach(finding: Finding, mut tell: impl FnMut(&Lesson) -> Result<Taught, Error>) -> Result<CopyResult, Error> {
     match finding {
         Finding::Incomplete => Ok(CopyResult::Incomplete),
         Finding::Unreadable => Ok(CopyResult::Unreadable),
-        Finding::Flow { flow, name } => Ok(result(dataplane.teach(&Lesson::Flow { flow, name })?)),
+        Finding::Flow { flow, name } => Ok(result(tell(&Lesson::Flow { flow, name })?)),
         Finding::Answers(answers) => {
             let mut watched = false;
             for answer in &answers {
-                match teach_answer(answer, dataplane)? {
+                match teach_answer(answer, &mut tell)? {
                     CopyResult::Untold => return Ok(CopyResult::Untold),
                     result => watched |= result == CopyResult::Taught,
                 }
@@ -187,13 +186,16 @@ fn result(taught: Taught) -> CopyResult {
     }
 }
 
-fn teach_answer(Answer { names, addresses }: &Answer, dataplane: &mut Dataplane) -> Result<CopyResult, Error> {
+fn teach_answer(
+    Answer { names, addresses }: &Answer,
+    tell: &mut impl FnMut(&Lesson) -> Result<Taught, Error>,
+) -> Result<CopyResult, Error> {
     let mut watched = 0;
     for name in names {
         let mut is_watched = false;
         for (address, time_to_live) in addresses {
             let lesson = Lesson::Address { address: *address, time_to_live: *time_to_live, name: name.clone() };
-            match dataplane.teach(&lesson)? {
+            match tell(&lesson)? {
                 Taught::Refused => return Ok(CopyResult::Untold),
                 // Nor is it with the next address.
                 Taught::Unwatched => break,
@@ -246,7 +248,7 @@ impl Copies {
             let read = reader.read(&record, &conduct, Instant::now());
             drop(record);
             let Some((kind, finding)) = read else { continue };
-            let result = teach(finding, &mut lock(&self.dataplane)).unwrap_or_else(|error| {
+            let result = teach(finding, |lesson| lock(&self.dataplane).teach(lesson)).unwrap_or_else(|error| {
                 tracing::warn!(%error, "the kernel was not told what a copied packet says");
                 CopyResult::Untold
             });
