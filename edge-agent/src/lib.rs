@@ -1,5 +1,6 @@
 //! The agent of the edge filter.
 pub mod agent;
+pub mod beside;
 pub mod config;
 pub mod dataplane;
 pub mod engine;

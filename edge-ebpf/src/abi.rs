@@ -3,6 +3,8 @@
 //! Every type here is `repr(C)` without implicit padding, and its size is asserted below: the agent writes these bytes into maps and
 //! the program reads them. Change one and raise [`SCHEMA`], so that an agent refuses pinned state that another version wrote.
 
+pub mod beside;
+
 use crate::inspect::KEPT;
 
 /// Version of everything that outlives one agent: the layouts of the pinned maps.

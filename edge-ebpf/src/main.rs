@@ -8,6 +8,7 @@ mod program {
     pub mod buckets;
     pub mod clock;
     pub mod constants;
+    pub mod copies;
     pub mod count;
     pub mod frame;
     pub mod in_hand;
@@ -18,6 +19,7 @@ mod program {
     pub mod observer;
     pub mod report;
     pub mod tables;
+    pub mod teach;
     pub mod xdp;
 }
 

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use crate::beside::{Copies, CopyCounts};
 use crate::config::AgentConfig;
 use crate::dataplane::Dataplane;
 use crate::dataplane::interfaces::Interfaces;
@@ -142,7 +143,8 @@ impl Agent {
     fn serve(&mut self, listener: TcpListener, control: UnixListener) {
         let status = state::source(&self.state, &self.dataplane);
         let (counts, history) = (Arc::new(ReportCounts::default()), Arc::new(History::new(KEPT)));
-        let exporter = Exporter::new(Arc::clone(&status), Arc::clone(&counts));
+        let copies = Arc::new(CopyCounts::default());
+        let exporter = Exporter::new(Arc::clone(&status), Arc::clone(&counts), Arc::clone(&copies));
         let server = http::Server { status: Arc::clone(&status), exporter, heartbeat: Arc::clone(&self.heartbeat) };
         self.tasks.spawn(async {
             if let Err(error) = http::serve(listener, server, std::future::pending()).await {
@@ -155,6 +157,17 @@ impl Agent {
             Ok(ring) => drop(self.tasks.spawn(reports.follow(ring))),
             Err(error) => tracing::error!(%error, "matches are counted but not reported"),
         }
+        let copies = Copies { dataplane: Arc::clone(&self.dataplane), counts: copies };
+        let ring = lock(&self.dataplane).copies();
+        self.tasks.spawn(async {
+            let ended = match ring {
+                Ok(ring) => copies.follow(ring).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = ended {
+                tracing::error!(error, "Initials of QUIC that are held stay so, and DNS answers over TCP teach nothing");
+            }
+        });
     }
 
     async fn keep(mut self, supervisor: &Supervisor, mut signals: Signals) -> Result<(), RunError> {

@@ -20,12 +20,14 @@ pub mod readout;
 pub mod slots;
 pub mod snapshot;
 pub mod tables;
+pub mod teach;
 pub mod vlan;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use aya::maps::{Array, Map, MapData, RingBuf};
+use edge_ebpf::abi::beside::Taught;
 use edge_ebpf::abi::{Clock, MAX_INTERFACES, ReportBudget};
 
 use crate::config::{Conduct, TableSizes};
@@ -37,12 +39,13 @@ use error::Error;
 use interface_hash::InterfaceHash;
 use interfaces::Interface;
 use kernel::Kernel;
-use object::{CLOCK, Constants, EVENTS, Object, REPORT_BUDGET, Sharing};
+use object::{CLOCK, COPIES, Constants, EVENTS, Object, REPORT_BUDGET, Sharing};
 use pins::{LinkName, Lock, Pins};
 use pod::Value;
 use readout::{Hanging, View};
 use snapshot::{Role, Snapshot};
 use tables::Sizes;
+use teach::Lesson;
 
 /// What the configuration wants of the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -266,6 +269,22 @@ impl Dataplane {
     /// The ring of reports.
     pub fn events(&self) -> Result<RingBuf<MapData>, Error> {
         Map::RingBuf(self.pins.open_map(EVENTS)?).try_into().map_err(Error::map("open", EVENTS))
+    }
+
+    /// The ring of frames that are read beside the packets' way.
+    pub fn copies(&self) -> Result<RingBuf<MapData>, Error> {
+        Map::RingBuf(self.pins.open_map(COPIES)?).try_into().map_err(Error::map("open", COPIES))
+    }
+
+    /// Tells the generation in force; refused if that is another process's, or is not about names.
+    ///
+    /// # Errors
+    /// If the kernel does not run the program that notes it.
+    pub fn teach(&mut self, lesson: &Lesson) -> Result<Taught, Error> {
+        match self.object.as_mut().filter(|object| object.reads_answers()) {
+            Some(object) => lesson.tell(object),
+            None => Ok(Taught::Refused),
+        }
     }
 
     /// The reader of the program's own log, once for each generation that this process loaded; `None` if the program has none.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use aya::maps::{Array, Map, MapData, PerCpuArray};
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Pool, Reason, RuleEntry, row_size};
@@ -22,7 +22,7 @@ use crate::policy::compile::Compiled;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_EBPF_OBJECT"));
 
 /// Maps that all generations share: those that the programs write to, and the agent's notes beside them.
-pub const SHARED_MAPS: [&str; 17] = [
+pub const SHARED_MAPS: [&str; 19] = [
     FLOWS,
     LEARNED,
     LEARNED_NAMES,
@@ -33,6 +33,8 @@ pub const SHARED_MAPS: [&str; 17] = [
     ANSWERS,
     FRAGMENTS,
     EVENTS,
+    COPIES,
+    COPY_STATE,
     REPORT_BUDGET,
     REPORT_STATE,
     STAMP,
@@ -47,6 +49,8 @@ pub const UNINSPECTABLE: &str = "UNINSPECTABLE";
 pub const ANSWERS: &str = "ANSWERS";
 pub const FRAGMENTS: &str = "FRAGMENTS";
 pub const EVENTS: &str = "EVENTS";
+pub const COPIES: &str = "COPIES";
+pub const COPY_STATE: &str = "COPY_STATE";
 pub const REPORT_BUDGET: &str = "REPORT_BUDGET";
 pub const REPORT_STATE: &str = "REPORT_STATE";
 pub const CLOCK: &str = "CLOCK";
@@ -71,6 +75,8 @@ pub const INTERFACE_KEYS: &str = "INTERFACE_KEYS";
 
 /// The program that reads DNS answers.
 pub const ANSWERS_PROGRAM: &str = "edge_answers";
+/// The program that notes what the agent tells.
+pub const TEACH_PROGRAM: &str = "edge_teach";
 
 /// What the program is specialised by, beside the policy set; the verifier removes the code that a constant makes unreachable.
 #[derive(Debug)]
@@ -195,6 +201,8 @@ impl Object {
         if self.reads_answers {
             let program = self.answers()?;
             load(ANSWERS_PROGRAM, || program.load())?;
+            let program = self.teacher()?;
+            load(TEACH_PROGRAM, || program.load())?;
         }
         Ok(())
     }
@@ -210,9 +218,17 @@ impl Object {
         program.try_into().map_err(|error| Error::Program { name: ANSWERS_PROGRAM, source: Box::new(error) })
     }
 
+    /// The program that notes what the agent tells; only loaded where [`Self::reads_answers`].
+    pub fn teacher(&mut self) -> Result<&mut Xdp, Error> {
+        self.xdp(TEACH_PROGRAM)
+    }
+
     /// The program of the interfaces with this role.
     pub fn program(&mut self, role: Role) -> Result<&mut Xdp, Error> {
-        let name = program_name(role, self.kernel);
+        self.xdp(program_name(role, self.kernel))
+    }
+
+    fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp, Error> {
         let program = self.ebpf.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
         program.try_into().map_err(|error| Error::Program { name, source: Box::new(error) })
     }
@@ -233,6 +249,11 @@ impl Object {
     /// The map `name` as an array that has a `V` for each CPU.
     pub fn per_cpu<V: Plain>(&self, name: &'static str) -> Result<PerCpuArray<&MapData, Value<V>>, Error> {
         self.ebpf.map(name).ok_or(Error::Missing { what: "map", name })?.try_into().map_err(Error::map("open", name))
+    }
+
+    /// The ring of copies.
+    pub fn copies(&mut self) -> Result<RingBuf<&mut MapData>, Error> {
+        self.ebpf.map_mut(COPIES).ok_or(Error::Missing { what: "map", name: COPIES })?.try_into().map_err(Error::map("open", COPIES))
     }
 
     /// Pins its rules in the place of the former generation's, for whoever wants to know what is in force.

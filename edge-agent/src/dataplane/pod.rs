@@ -31,6 +31,9 @@ plain!(
     abi::Stamp,
     abi::NameRules,
     abi::SignatureEntry,
+    abi::beside::CopyHeader,
+    abi::beside::CopyState,
+    abi::beside::LessonRecord,
     NameEntry,
     FlowEntry,
     LearnedEntry,
@@ -52,4 +55,10 @@ impl<T: Plain> Value<T> {
         // SAFETY: `Value<T>` is `repr(transparent)` over `T`.
         unsafe { &*std::ptr::from_ref(value).cast() }
     }
+}
+
+/// The bytes of a value.
+pub fn bytes_of<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: a plain type has no padding, so each of its bytes is written.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }

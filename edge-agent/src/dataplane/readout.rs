@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, PerCpuArray};
+use edge_ebpf::abi::beside::CopyState;
 use edge_ebpf::abi::{AnswerResult, Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, Reason, ReportState, RuleEntry, Verdict};
 
 use super::attach::answers;
@@ -11,7 +12,7 @@ use super::attach::link::{self, LinkFacts};
 use super::counters::{Counters, RuleKey, VERDICTS, total};
 use super::error::Error;
 use super::interfaces::Interface;
-use super::object::{ANSWERS, FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
+use super::object::{ANSWERS, COPY_STATE, FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
 use super::pins::{LinkName, Pins};
 use super::pod::{Plain, Value};
 use super::snapshot::{InterfaceSnapshot, Role, RuleSnapshot, Snapshot, TableUse, XdpMode};
@@ -70,6 +71,7 @@ impl View<'_> {
             answers: self.answers()?,
             tables: self.tables()?,
             suppressed_reports: self.suppressed()?,
+            suppressed_copies: self.suppressed_copies()?,
         })
     }
 
@@ -139,6 +141,17 @@ impl View<'_> {
         let states = map.get(&0, 0).map_err(Error::map("read", REPORT_STATE))?;
         Ok(states.iter().map(|Value(state)| state.suppressed).sum())
     }
+
+    fn suppressed_copies(&self) -> Result<u64, Error> {
+        // As with answers.
+        if !self.pins.has_map(COPY_STATE) {
+            return Ok(0);
+        }
+        let map: PerCpuArray<_, Value<CopyState>> =
+            Map::PerCpuArray(self.pins.open_map(COPY_STATE)?).try_into().map_err(Error::map("open", COPY_STATE))?;
+        let states = map.get(&0, 0).map_err(Error::map("read", COPY_STATE))?;
+        Ok(states.iter().map(|Value(state)| state.suppressed).sum())
+    }
 }
 
 /// What an agent left at `root` that does not run, as it hangs on `interfaces`. Nothing, if there are no pins.
@@ -157,6 +170,7 @@ pub fn without_agent(root: &Path, interfaces: &[Interface]) -> Result<Snapshot, 
             answers: Vec::new(),
             tables: Vec::new(),
             suppressed_reports: 0,
+            suppressed_copies: 0,
         });
     }
     let answers = if answers::noted(&pins)? { Some(answers::hung(&pins)?) } else { None };

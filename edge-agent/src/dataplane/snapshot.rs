@@ -65,6 +65,8 @@ pub struct Snapshot {
     pub tables: Vec<TableUse>,
     /// Reports that were not made: over the limit, or the ring was full. Verdicts do not depend on them.
     pub suppressed_reports: u64,
+    /// Packets not copied to the agent because of a limit or a full ring.
+    pub suppressed_copies: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -105,6 +105,11 @@ impl KernelEngine {
         Ok(engine)
     }
 
+    /// The generation itself, for what there is beside a frame's way.
+    pub fn object(&mut self) -> &mut Object {
+        &mut self.object
+    }
+
     fn stand_at(&mut self, now: Timestamp) -> Result<(), KernelEngineError> {
         let clock = Clock { unix_offset: 0, standing: nanoseconds(now) };
         Ok(self.object.array(CLOCK)?.set(0, Value(clock), 0).map_err(Error::map("write", CLOCK))?)

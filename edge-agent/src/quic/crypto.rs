@@ -75,7 +75,6 @@ impl Keys {
     }
 
     /// Key, IV, key of the header's protection.
-    #[cfg(test)]
     pub fn parts(&self) -> ([u8; 16], [u8; 12], [u8; 16]) {
         (self.key, self.iv, self.header)
     }

@@ -13,6 +13,9 @@ pub fn crypto(offset: usize, piece: &[u8]) -> Vec<u8> {
 }
 
 /// An Initial to `destination`, protected with the keys of `first`; `kind` is the first byte's type.
+///
+/// # Panics
+/// If `version` is not a known one.
 pub fn initial(version: u32, kind: u8, destination: &[u8], first: &[u8], number: u8, frames: &[u8]) -> Vec<u8> {
     let keys = Keys::of_client(version, first).next().expect("a version");
     let payload = [frames, &vec![0; 1100_usize.saturating_sub(frames.len())]].concat();

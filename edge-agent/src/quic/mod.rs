@@ -5,7 +5,6 @@
 mod crypto;
 mod header;
 mod initial;
-#[cfg(test)]
 pub mod made;
 
 use std::collections::BTreeMap;
@@ -42,6 +41,11 @@ impl Client {
         let hello = hello.filter(|hello| *hello != self.told)?;
         self.told.clone_from(&hello);
         Some(hello)
+    }
+
+    /// Whether any of its Initials could be decrypted.
+    pub const fn has_read(&self) -> bool {
+        self.keys.is_some()
     }
 
     /// Whether it is an Initial of the client with a piece of the handshake.

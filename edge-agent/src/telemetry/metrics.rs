@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use edge_ebpf::abi::beside::CopyKind;
 use edge_ebpf::abi::{Counter, Verdict};
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use crate::agent::status::{PolicyStatus, SourceStatus, Status, StatusError, StatusSource};
+use crate::beside::{CopyCounts, CopyResult};
 use crate::dataplane::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse, XdpMode};
 use crate::telemetry::events::ReportCounts;
 
@@ -31,12 +33,13 @@ pub enum ScrapeError {
 pub struct Exporter {
     source: StatusSource,
     reports: Arc<ReportCounts>,
+    copies: Arc<CopyCounts>,
     failures: AtomicU64,
 }
 
 impl Exporter {
-    pub fn new(source: StatusSource, reports: Arc<ReportCounts>) -> Self {
-        Self { source, reports, failures: AtomicU64::new(0) }
+    pub fn new(source: StatusSource, reports: Arc<ReportCounts>, copies: Arc<CopyCounts>) -> Self {
+        Self { source, reports, copies, failures: AtomicU64::new(0) }
     }
 
     /// The text exposition format, version 0.0.4, of the moment.
@@ -51,12 +54,12 @@ impl Exporter {
 
     fn text(&self) -> Result<String, ScrapeError> {
         let status = (self.source)()?;
-        Ok(TextEncoder::new().encode_to_string(&families(&status, &self.reports, self.failures.load(Ordering::Relaxed)))?)
+        Ok(TextEncoder::new().encode_to_string(&families(&status, &self.reports, &self.copies, self.failures.load(Ordering::Relaxed)))?)
     }
 }
 
 /// Every metric of the agent, by name of the thing measured.
-fn families(status: &Status, reports: &ReportCounts, scrape_failures: u64) -> Vec<MetricFamily> {
+fn families(status: &Status, reports: &ReportCounts, copies: &CopyCounts, scrape_failures: u64) -> Vec<MetricFamily> {
     let Status {
         version,
         schema,
@@ -107,6 +110,10 @@ fn families(status: &Status, reports: &ReportCounts, scrape_failures: u64) -> Ve
         Family::counter("edge_reports_total", "Reports of matched rules and of uninspectable packets that the agent has read.")
             .with(&[], whole(reports.read())),
         Family::counter("edge_reports_malformed_total", "Reports that the agent could not decode.").with(&[], whole(reports.malformed())),
+        Family::counter("edge_copies_total", "Packets that the agent has read beside their way, by what they are and what came of it.")
+            .with_each(CopyKind::ALL.iter().flat_map(|kind| CopyResult::ALL.map(|result| (*kind, result))), |(kind, result), family| {
+                family.add(&[("kind", kind.name()), ("result", result.name())], whole(copies.get(kind, result)));
+            }),
         Family::counter("edge_scrape_failures_total", "Scrapes answered with an error because the kernel's counters could not be read.")
             .with(&[], whole(scrape_failures)),
     ]);
@@ -151,9 +158,9 @@ fn of_sources(sources: &[SourceStatus]) -> [Family; 5] {
     ]
 }
 
-fn from_kernel(snapshot: &Snapshot) -> [Family; 12] {
+fn from_kernel(snapshot: &Snapshot) -> [Family; 13] {
     // The generation is told once, from the status that the snapshot was taken for.
-    let Snapshot { generation: _, interfaces, rules, uninspectable, answers, tables, suppressed_reports } = snapshot;
+    let Snapshot { generation: _, interfaces, rules, uninspectable, answers, tables, suppressed_reports, suppressed_copies } = snapshot;
     [
         Family::counter("edge_interface_packets_total", "Packets that arrived on an interface, by what became of them.")
             .with_each(interfaces, |interface, family| interface_verdicts(interface, family, |counter| counter.packets)),
@@ -196,6 +203,11 @@ fn from_kernel(snapshot: &Snapshot) -> [Family; 12] {
             "Reports not made: over the limit, or the ring was full. Verdicts do not depend on it.",
         )
         .with(&[], whole(*suppressed_reports)),
+        Family::counter(
+            "edge_copies_suppressed_total",
+            "Packets not copied to the agent: over the limit, or the ring was full. Initials of QUIC stay held.",
+        )
+        .with(&[], whole(*suppressed_copies)),
     ]
 }
 

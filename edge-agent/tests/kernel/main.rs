@@ -3,6 +3,7 @@
 
 mod agent;
 mod answers;
+mod beside;
 mod log;
 mod namespace;
 mod policies;

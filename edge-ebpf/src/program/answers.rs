@@ -11,17 +11,12 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use edge_ebpf::{
-    abi::AnswerResult,
+    abi::{AnswerResult, beside::CopyKind},
     bits::lowest_number,
-    inspect::{
-        DNS_PORT,
-        learned::{self, LearnedEntry, NAME_WORDS, WAYS},
-        secret,
-    },
+    inspect::{DNS_PORT, learned::NAME_WORDS},
     name::{
         Reading, Span,
         answer::{self, Given, MAX_MESSAGE, MAX_TARGETS},
-        hash::fold,
         labels::{Labels, UNPACKED},
         table,
     },
@@ -32,7 +27,7 @@ use edge_ebpf::{
     },
 };
 
-use super::{clock, constants, count, learned::Secret, maps, names::Table};
+use super::{copies, count, learned, names::Table};
 
 /// `TC_ACT_UNSPEC` of `linux/pkt_cls.h`: whoever comes next decides.
 const GO_ON: i32 = -1;
@@ -136,7 +131,11 @@ pub extern "C" fn edge_answers_read(skb: *mut __sk_buff) -> u32 {
         }
     };
     count::answer(result, u64::from(length));
-    0
+    match result {
+        AnswerResult::Tcp => copies::edge_copy_answer(skb, CopyKind::AnswerOverTcp as u64),
+        AnswerResult::TooLong => copies::edge_copy_answer(skb, CopyKind::LongAnswer as u64),
+        AnswerResult::Learned | AnswerResult::Nothing | AnswerResult::Malformed => 0,
+    }
 }
 
 /// Copies the message to the state. 0: it is not all there.
@@ -240,7 +239,7 @@ pub extern "C" fn edge_answers_name(index: u64) -> u32 {
 #[inline(never)]
 pub extern "C" fn edge_answers_learn() -> u32 {
     let Some(state) = state() else { return 0 };
-    state.hash = folded(state);
+    state.hash = learned::fold_name(words(&mut state.name), state.name_length as usize);
     for index in 0..answer::MAX_ADDRESSES {
         if index >= state.answer.addresses() {
             break;
@@ -250,27 +249,10 @@ pub extern "C" fn edge_answers_learn() -> u32 {
     0
 }
 
-/// Folds the name's case, and returns what it is known by.
 #[inline(always)]
-fn folded(state: &mut State) -> u64 {
-    let mut hash = constants::secret(secret::NAME);
-    let words = (&raw mut state.name).cast::<u64>();
-    for index in 0..NAME_WORDS {
-        if index * 8 >= state.name_length as usize {
-            break;
-        }
-        let word = words.wrapping_add(index);
-        // SAFETY: the name has room for so many words. Lengths of labels are no letters.
-        let folded = unsafe {
-            let folded = fold(word.read_unaligned());
-            word.write_unaligned(folded);
-            folded
-        };
-        let rest = state.name_length as usize - index * 8;
-        let folded = if rest < 8 { folded << (64 - 8 * rest as u32) } else { folded };
-        hash = secret::mix(hash ^ folded);
-    }
-    hash
+fn words(name: &mut [u8; UNPACKED]) -> &mut [u64; NAME_WORDS] {
+    // SAFETY: the name has room for so many words, and lies behind one.
+    unsafe { &mut *(&raw mut *name).cast() }
 }
 
 /// Learns one address. 0: there is none.
@@ -280,44 +262,8 @@ pub extern "C" fn edge_answers_learn_one(index: u64) -> u32 {
     let Some(state) = state() else { return 0 };
     let end = BEFORE + state.length as usize;
     let Some(Given { family: _, address, ttl }) = state.answer.address(&Held::new(&state.held, end), index as usize) else { return 0 };
-    let tag = secret::address(&Secret, address);
-    let place = learned::place(tag, constants::learned_mask());
-    let Some(bucket) = maps::LEARNED.get_ptr_mut(place) else { return 0 };
-    // SAFETY: a live map value; a processor that writes an entry at once with this one leaves one of both.
-    let bucket = unsafe { &mut *bucket };
-    let expires = clock::second().saturating_add(constants::time_to_live(ttl));
-    let generation = constants::generation() as u16;
-    let first = place * WAYS as u32;
-    let mut way = WAYS;
-    for known in 0..WAYS {
-        let same = bucket[known].tag == tag && maps::LEARNED_NAMES.get(first + known as u32).is_some_and(|name| name.hash == state.hash);
-        if same {
-            way = known;
-        }
-    }
-    if way < WAYS {
-        let entry = &mut bucket[way & (WAYS - 1)];
-        if entry.expires < expires {
-            entry.expires = expires;
-        }
-        (entry.number, entry.generation) = (state.number as u16, generation);
-        return 1;
-    }
-    let way = learned::victim(bucket) & (WAYS - 1);
-    let Some(name) = maps::LEARNED_NAMES.get_ptr_mut(first + way as u32) else { return 0 };
-    let entry = &raw mut bucket[way];
-    // Without a tag it is nobody's: who looks it up meanwhile finds nothing, and who gives it a number anew does not.
-    // SAFETY: live map values.
-    unsafe {
-        (&raw mut (*entry).tag).write_volatile(0);
-        (*name).hash = state.hash;
-        (*name).wire = (&raw const state.name).cast::<[u64; NAME_WORDS]>().read_unaligned();
-        (&raw mut (*entry).expires).write_volatile(expires);
-        (&raw mut (*entry).number).write_volatile(state.number as u16);
-        (&raw mut (*entry).generation).write_volatile(generation);
-        (&raw mut (*entry).tag).write_volatile(tag);
-    }
-    1
+    let (number, hash) = (state.number, state.hash);
+    u32::from(learned::remember(address, ttl, &learned::Name { number, hash, wire: words(&mut state.name) }))
 }
 
-const _: () = assert!(UNPACKED >= 8 * NAME_WORDS && size_of::<LearnedEntry>() == 16);
+const _: () = assert!(UNPACKED >= 8 * NAME_WORDS && core::mem::offset_of!(State, name).is_multiple_of(8));

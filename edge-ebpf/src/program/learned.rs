@@ -1,10 +1,11 @@
-//! Learned addresses in the kernel: looking one up, and giving an entry of an earlier generation its number in this one.
+//! Learned addresses in the kernel: noting one, looking one up, and giving an entry of an earlier generation its number in this one.
 
 use edge_ebpf::{
     inspect::{
-        learned::{self, LearnedBucket, NAME_WORDS, WAYS},
+        learned::{self, LearnedBucket, LearnedEntry, NAME_WORDS, WAYS},
         secret::{self, Secrets},
     },
+    name::hash::fold,
     packet::Address,
 };
 
@@ -78,6 +79,75 @@ pub extern "C" fn edge_learned_anew(place: u32, way: u32) -> u32 {
         }
     }
     number
+}
+
+/// A name that an address is learned for.
+pub struct Name<'a> {
+    pub number: u32,
+    /// As [`fold_name`] says.
+    pub hash: u64,
+    pub wire: &'a [u64; NAME_WORDS],
+}
+
+/// Folds the case of a name of `length` bytes, and returns what it is known by.
+#[inline(always)]
+pub fn fold_name(wire: &mut [u64; NAME_WORDS], length: usize) -> u64 {
+    let mut hash = constants::secret(secret::NAME);
+    for (index, word) in wire.iter_mut().enumerate() {
+        if index * 8 >= length {
+            break;
+        }
+        // Lengths of labels are no letters.
+        let folded = fold(*word);
+        *word = folded;
+        let rest = length - index * 8;
+        let folded = if rest < 8 { folded << (64 - 8 * rest as u32) } else { folded };
+        hash = secret::mix(hash ^ folded);
+    }
+    hash
+}
+
+/// Notes that an answer gave the address for the name. False: the table lacks a place, which the kernel rules out.
+#[inline(always)]
+pub fn remember(address: Address, ttl: u32, name: &Name<'_>) -> bool {
+    let tag = secret::address(&Secret, address);
+    let place = learned::place(tag, constants::learned_mask());
+    let Some(bucket) = maps::LEARNED.get_ptr_mut(place) else { return false };
+    // SAFETY: a live map value; a processor that writes an entry at once with this one leaves one of both.
+    let bucket = unsafe { &mut *bucket };
+    let expires = clock::second().saturating_add(constants::time_to_live(ttl));
+    let generation = constants::generation() as u16;
+    let first = place * WAYS as u32;
+    let mut way = WAYS;
+    for known in 0..WAYS {
+        let same = bucket[known].tag == tag && maps::LEARNED_NAMES.get(first + known as u32).is_some_and(|known| known.hash == name.hash);
+        if same {
+            way = known;
+        }
+    }
+    if way < WAYS {
+        let entry = &mut bucket[way & (WAYS - 1)];
+        if entry.expires < expires {
+            entry.expires = expires;
+        }
+        (entry.number, entry.generation) = (name.number as u16, generation);
+        return true;
+    }
+    let way = learned::victim(bucket) & (WAYS - 1);
+    let Some(noted) = maps::LEARNED_NAMES.get_ptr_mut(first + way as u32) else { return false };
+    let entry: *mut LearnedEntry = &raw mut bucket[way];
+    // Without a tag it is nobody's: who looks it up meanwhile finds nothing, and who gives it a number anew does not.
+    // SAFETY: live map values.
+    unsafe {
+        (&raw mut (*entry).tag).write_volatile(0);
+        (*noted).hash = name.hash;
+        (*noted).wire = *name.wire;
+        (&raw mut (*entry).expires).write_volatile(expires);
+        (&raw mut (*entry).number).write_volatile(name.number as u16);
+        (&raw mut (*entry).generation).write_volatile(generation);
+        (&raw mut (*entry).tag).write_volatile(tag);
+    }
+    true
 }
 
 const _: () = assert!(size_of::<LearnedBucket>() == WAYS * size_of::<learned::LearnedEntry>());

@@ -9,6 +9,7 @@ use edge_ebpf::{
         AnswerResult, BucketKey, Clock, Counter, FragmentKey, FragmentVerdict, KeptHello, MAX_BUCKETS, MAX_FRAGMENTS, MAX_HELLOS,
         MAX_INTERFACES, MAX_RULES, NameRules, Node, RULE_SLOTS, RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch,
         Verdict,
+        beside::{self, CopyState},
     },
     inspect::{
         flow::FlowBucket,
@@ -46,6 +47,11 @@ pub static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(AnswerR
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentVerdict> = LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// Frames that the agent reads beside the packets' way.
+#[map]
+pub static COPIES: RingBuf = RingBuf::with_byte_size(beside::COPIES, 0);
+#[map]
+pub static COPY_STATE: PerCpuArray<CopyState> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static REPORT_BUDGET: Array<ReportBudget> = Array::with_max_entries(1, 0);
 #[map]

@@ -18,7 +18,7 @@ use edge_ebpf::{
 };
 
 use super::{
-    constants, count,
+    constants, copies, count,
     frame::Context,
     in_hand, inspect,
     observer::Kernel,
@@ -185,6 +185,9 @@ fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
     let action = decide(context);
     if matches!(side, Side::Inside) {
         inspect::edge_settle(context, u32::from(action == xdp_action::XDP_PASS));
+        if action == xdp_action::XDP_DROP && copies::is_wanted() {
+            copies::edge_copy_initial(context);
+        }
     }
     if action == REJECTED && inspect::is_query() { inspect::edge_answer_query(context) } else { action }
 }

@@ -4,12 +4,12 @@
 
 mod dhcp;
 mod http;
-mod segment;
+pub mod segment;
 mod stream;
 mod syn;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 use std::collections::HashMap;
 

@@ -129,7 +129,8 @@ impl From<&Status> for StatusReport {
 impl StatusReport {
     /// What is in the kernel, whoever put it there.
     pub fn without_agent(snapshot: &Snapshot) -> Self {
-        let Snapshot { generation, interfaces, rules, uninspectable, answers, tables: _, suppressed_reports: _ } = snapshot;
+        let Snapshot { generation, interfaces, rules, uninspectable, answers, tables: _, suppressed_reports: _, suppressed_copies: _ } =
+            snapshot;
         Self {
             agent: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -73,6 +73,7 @@ pub(crate) fn status() -> Status {
                 TableUse { table: "learned", entries: 3, capacity: 65_536 },
             ],
             suppressed_reports: 9,
+            suppressed_copies: 6,
         },
     }
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use super::*;
 
 fn text(source: impl Fn() -> Result<Status, StatusError> + Send + Sync + 'static) -> String {
-    Exporter::new(Arc::new(source), Arc::default()).scrape().expect("metrics")
+    Exporter::new(Arc::new(source), Arc::default(), Arc::default()).scrape().expect("metrics")
 }
 
 /// The exposition as a set of samples: which wrong value would still pass is then visible in this list.
@@ -15,6 +15,22 @@ fn every_number_of_the_status_has_its_sample() {
     samples.sort_unstable();
     let expected = r#"
 edge_build_info{schema="1",version="0.1.0"} 1
+edge_copies_suppressed_total 6
+edge_copies_total{kind="answer_over_tcp",result="incomplete"} 0
+edge_copies_total{kind="answer_over_tcp",result="nothing"} 0
+edge_copies_total{kind="answer_over_tcp",result="taught"} 0
+edge_copies_total{kind="answer_over_tcp",result="unreadable"} 0
+edge_copies_total{kind="answer_over_tcp",result="untold"} 0
+edge_copies_total{kind="long_answer",result="incomplete"} 0
+edge_copies_total{kind="long_answer",result="nothing"} 0
+edge_copies_total{kind="long_answer",result="taught"} 0
+edge_copies_total{kind="long_answer",result="unreadable"} 0
+edge_copies_total{kind="long_answer",result="untold"} 0
+edge_copies_total{kind="quic_initial",result="incomplete"} 0
+edge_copies_total{kind="quic_initial",result="nothing"} 0
+edge_copies_total{kind="quic_initial",result="taught"} 0
+edge_copies_total{kind="quic_initial",result="unreadable"} 0
+edge_copies_total{kind="quic_initial",result="untold"} 0
 edge_dns_answers_total{result="learned"} 1
 edge_dns_answers_total{result="malformed"} 4
 edge_dns_answers_total{result="nothing"} 2
@@ -141,6 +157,7 @@ fn a_failed_scrape_is_counted_for_the_next() {
             true => Err(StatusError("map RULE_COUNTERS: EPERM".into())),
             false => Ok(sample::status()),
         }),
+        Arc::default(),
         Arc::default(),
     );
     assert!(exporter.scrape().is_err());
