@@ -37,6 +37,25 @@ struct Need {
     from: Purpose,
     what: What,
     package: &'static str,
+    /// Large, and one test's only: what needs it says so and goes without.
+    optional: bool,
+}
+
+impl Need {
+    const fn program(from: Purpose, name: &'static str, package: &'static str) -> Self {
+        Self { from, what: What::Program(name), package, optional: false }
+    }
+
+    const fn file(from: Purpose, path: &'static str, package: &'static str) -> Self {
+        Self { from, what: What::File(path), package, optional: false }
+    }
+
+    fn is_missing(&self) -> bool {
+        match self.what {
+            What::Program(name) => find_program(name).is_none(),
+            What::File(path) => !Path::new(path).exists(),
+        }
+    }
 }
 
 enum What {
@@ -45,30 +64,38 @@ enum What {
 }
 
 const NEEDS: &[Need] = &[
-    Need { from: Purpose::Run, what: What::File("/etc/services"), package: "netbase" },
-    Need { from: Purpose::Run, what: What::File("/usr/share/ieee-data/oui.csv"), package: "ieee-data" },
-    Need { from: Purpose::Run, what: What::File("/usr/share/tor/geoip"), package: "tor-geoipdb" },
-    Need { from: Purpose::Run, what: What::Program("ip"), package: "iproute2" },
-    Need { from: Purpose::Run, what: What::Program("ethtool"), package: "ethtool" },
-    Need { from: Purpose::Run, what: What::Program("curl"), package: "curl" },
-    Need { from: Purpose::Run, what: What::Program("openssl"), package: "openssl" },
-    Need { from: Purpose::Run, what: What::Program("dnsmasq"), package: "dnsmasq-base" },
-    Need { from: Purpose::Test, what: What::Program("promtool"), package: "prometheus" },
-    Need { from: Purpose::Bench, what: What::Program("xdp-filter"), package: "xdp-tools" },
-    Need { from: Purpose::Bench, what: What::Program("nft"), package: "nftables" },
-    Need { from: Purpose::Bench, what: What::Program("iptables"), package: "iptables" },
-    Need { from: Purpose::Bench, what: What::Program("ipset"), package: "ipset" },
-    Need { from: Purpose::Bench, what: What::Program("iperf3"), package: "iperf3" },
-    Need { from: Purpose::Ci, what: What::Program("qemu-system-x86_64"), package: "qemu-system-x86" },
+    Need::file(Purpose::Run, "/etc/services", "netbase"),
+    Need::file(Purpose::Run, "/usr/share/ieee-data/oui.csv", "ieee-data"),
+    Need::file(Purpose::Run, "/usr/share/tor/geoip", "tor-geoipdb"),
+    Need::program(Purpose::Run, "ip", "iproute2"),
+    Need::program(Purpose::Run, "ethtool", "ethtool"),
+    Need::program(Purpose::Run, "curl", "curl"),
+    Need::program(Purpose::Run, "openssl", "openssl"),
+    Need::program(Purpose::Run, "dnsmasq", "dnsmasq-base"),
+    Need::program(Purpose::Test, "promtool", "prometheus"),
+    Need::program(Purpose::Test, "dig", "bind9-dnsutils"),
+    Need { optional: true, ..Need::program(Purpose::Test, "chromium", "chromium") },
+    Need::program(Purpose::Bench, "xdp-filter", "xdp-tools"),
+    Need::program(Purpose::Bench, "nft", "nftables"),
+    Need::program(Purpose::Bench, "iptables", "iptables"),
+    Need::program(Purpose::Bench, "ipset", "ipset"),
+    Need::program(Purpose::Bench, "iperf3", "iperf3"),
+    Need::program(Purpose::Ci, "qemu-system-x86_64", "qemu-system-x86"),
 ];
 
 /// Installs what is missing for the purpose.
 pub fn provide(purpose: Purpose) -> Result<()> {
-    let is_missing = |need: &&Need| match need.what {
-        What::Program(name) => find_program(name).is_none(),
-        What::File(path) => !Path::new(path).exists(),
+    let missing = |optional| {
+        let needs = NEEDS.iter().filter(|need| purpose.includes(need.from) && need.optional == optional && need.is_missing());
+        needs.map(|need| need.package).collect::<Vec<_>>()
     };
-    let missing: Vec<_> = NEEDS.iter().filter(|need| purpose.includes(need.from)).filter(is_missing).map(|need| need.package).collect();
+    let optional = missing(true);
+    if !optional.is_empty()
+        && let Err(error) = install(&optional)
+    {
+        println!("setup: going on without {}: {error:#}", optional.join(", "));
+    }
+    let missing = missing(false);
     if missing.is_empty() {
         return Ok(());
     }
