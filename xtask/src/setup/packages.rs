@@ -89,20 +89,24 @@ pub fn provide(purpose: Purpose) -> Result<()> {
         let needs = NEEDS.iter().filter(|need| purpose.includes(need.from) && need.optional == optional && need.is_missing());
         needs.map(|need| need.package).collect::<Vec<_>>()
     };
-    let optional = missing(true);
-    if !optional.is_empty()
-        && let Err(error) = install(&optional)
+    let (needed, wanted) = (missing(false), missing(true));
+    if !needed.is_empty() {
+        install_without_services(&needed)?;
+    }
+    if !wanted.is_empty()
+        && is_root()
+        && let Err(error) = install(&wanted)
     {
-        println!("setup: going on without {}: {error:#}", optional.join(", "));
+        println!("setup: going on without {}: {error:#}", wanted.join(", "));
     }
-    let missing = missing(false);
-    if missing.is_empty() {
-        return Ok(());
-    }
+    Ok(())
+}
+
+fn install_without_services(missing: &[&str]) -> Result<()> {
     let services: Vec<_> = SERVICES.iter().filter(|(package, _)| missing.contains(package)).map(|(_, service)| *service).collect();
     // Masked, a service is not started by its installation. Where there is no systemd, nothing starts it either.
     let _ = systemctl("mask", &services);
-    let installed = install(&missing).with_context(|| format!("these are missing: {}", missing.join(", ")));
+    let installed = install(missing).with_context(|| format!("these are missing: {}", missing.join(", ")));
     let _ = systemctl("unmask", &services);
     let _ = systemctl("disable", &services);
     installed

@@ -49,12 +49,6 @@ pub enum Fetched {
     Failed(String),
 }
 
-impl Fetched {
-    pub fn is_blocked(&self) -> bool {
-        matches!(self, Self::Refused | Self::TimedOut)
-    }
-}
-
 impl Page<'_> {
     pub fn fetch(&self, host: &Host, directory: &Directory) -> (Fetched, Duration) {
         let Self { way, name, port, found } = self;
