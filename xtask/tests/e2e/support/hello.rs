@@ -103,7 +103,7 @@ impl Handshake<'_> {
 }
 
 /// A client that trusts the lab's certificate, with a ClientHello as long as wanted.
-fn config(directory: &Directory, padding: usize) -> ClientConfig {
+pub fn config(directory: &Directory, padding: usize) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(Host::trusted(directory)).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -5,6 +5,7 @@ pub mod dig;
 pub mod flood;
 pub mod hello;
 pub mod ledger;
+pub mod quic;
 pub mod raw;
 pub mod town;
 pub mod web;

@@ -133,6 +133,8 @@ async fn serve_http3(connection: quinn::Connection, from: IpAddr, ledger: &Ledge
     while let Some(resolver) = connection.accept().await? {
         let (request, mut stream) = resolver.resolve_request().await?;
         ledger.write(from, Over::Quic, Step::Request, request.uri().host().unwrap_or_default());
+        // To its end: a stream that is dropped before would tell the client to stop.
+        while stream.recv_data().await?.is_some() {}
         stream.send_response(Response::builder().header("content-type", "text/html").body(())?).await?;
         stream.send_data(Bytes::from(PAGE)).await?;
         stream.finish().await?;
