@@ -3,6 +3,7 @@
 pub mod curl;
 pub mod dig;
 pub mod flood;
+pub mod fresh;
 pub mod hello;
 pub mod ledger;
 pub mod quic;

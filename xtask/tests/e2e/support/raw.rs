@@ -41,19 +41,31 @@ impl RawSocket {
         assert_eq!(sent, frame.len() as isize, "{}", io::Error::last_os_error());
     }
 
+    /// Makes room for so many bytes of frames that are yet to be received.
+    pub fn hold(&self, bytes: libc::c_int) {
+        let size = size_of_val(&bytes) as libc::socklen_t;
+        // SAFETY: the value is of the size that is given with it.
+        let set = unsafe { libc::setsockopt(self.0.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const bytes).cast(), size) };
+        check(set).unwrap();
+    }
+
     /// The next frame, unless none comes in time.
     pub fn receive(&self, limit: Duration) -> Option<Vec<u8>> {
+        self.receive_in(&mut [0; 65536], limit).map(<[u8]>::to_vec)
+    }
+
+    /// The same into a buffer, which may cut it.
+    pub fn receive_in<'a>(&self, buffer: &'a mut [u8], limit: Duration) -> Option<&'a [u8]> {
         let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one structure, as the count says.
         let ready = check(unsafe { libc::poll(&raw mut poll, 1, limit.as_millis() as libc::c_int) }).unwrap();
         if ready == 0 {
             return None;
         }
-        let mut frame = vec![0; 65536];
         // SAFETY: the buffer is of the length that is given with it.
-        let length = unsafe { libc::recv(self.0.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0) };
-        frame.truncate(length.try_into().unwrap_or_else(|_| panic!("cannot receive: {}", io::Error::last_os_error())));
-        Some(frame)
+        let length = unsafe { libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        let length: usize = length.try_into().unwrap_or_else(|_| panic!("cannot receive: {}", io::Error::last_os_error()));
+        Some(&buffer[..length])
     }
 }
 
