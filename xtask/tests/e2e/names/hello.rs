@@ -1,7 +1,6 @@
 //! ClientHellos in several segments, in several TLS records, and out of order.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use xtask::command::output;
 use xtask::lab::names::{ALLOWED, BLOCKED, SHARED_SITE};
@@ -69,7 +68,7 @@ fn however_a_hello_is_cut_its_name_is_found() {
     let wire = RawSocket::open(&town.lab.gateway, gateway::INSIDE);
     let long = Handshake { name: BLOCKED, to: (SHARED_SITE.ipv4, 443).into(), padding: LONG, cut: Cut::Whole };
     assert_completes(&town, phone, &long);
-    let segments = segments_of_phone(&wire);
+    let segments = wire.segments(&PHONE);
     assert!(segments.len() >= 2 && segments[0] > 1400 && segments[0] < 1500, "TCP has cut the hello itself: {segments:?}");
     let unreadable = UNREADABLE.map(|(padding, cut)| Handshake { name: ALLOWED, padding, cut, ..long });
     for handshake in handshakes(BLOCKED, 443).chain(handshakes(ALLOWED, 7443)).chain(unreadable) {
@@ -115,10 +114,8 @@ fn a_hello_whose_second_part_comes_first_does_not_slip_through() {
     let wire = RawSocket::open(&town.lab.gateway, gateway::INSIDE);
     for handshake in swapped(BLOCKED).chain(swapped(ALLOWED)) {
         assert_completes(&town, phone, &handshake);
-        let (segments, Cut::Swapped(at)) = (segments_of_phone(&wire), handshake.cut) else { unreachable!() };
-        if handshake.to.is_ipv4() {
-            assert!(segments[0] == segments[2] && segments[1] == at, "{handshake:?}: in this order on the wire: {segments:?}");
-        }
+        let (segments, Cut::Swapped(at)) = (wire.segments(&PHONE), handshake.cut) else { unreachable!() };
+        assert!(segments[0] == segments[2] && segments[1] == at, "{handshake:?}: in this order on the wire: {segments:?}");
     }
 
     let Some(agent) = enforce(&town, &BY_NAME, "") else { return };
@@ -156,7 +153,7 @@ fn openssl_with_a_long_hello_is_kept_from_the_blocked_name() {
     };
     let wire = RawSocket::open(&town.lab.gateway, gateway::INSIDE);
     assert!(connects(&town.lab.phone, BLOCKED));
-    let segments = segments_of_phone(&wire);
+    let segments = wire.segments(&PHONE);
     assert!(segments.len() >= 2 && segments[0] > 1400, "the hello is longer than a segment: {segments:?}");
     assert!(connects(&town.lab.phone, ALLOWED));
 
@@ -169,20 +166,3 @@ fn openssl_with_a_long_hello_is_kept_from_the_blocked_name() {
 
 /// X25519 with ML-KEM-768 (OpenSSL 3.5 and later): 1,216 bytes.
 const GROUP: &str = "X25519MLKEM768";
-
-/// How many bytes each of the phone's TCP segments over IPv4 carries, of those that have come to the gateway.
-fn segments_of_phone(wire: &RawSocket) -> Vec<usize> {
-    let mut segments = Vec::new();
-    while let Some(frame) = wire.receive(Duration::from_millis(100)) {
-        let [Some(kind), Some(length), Some(source), Some(ports)] = [12..14, 16..18, 26..30, 46..47].map(|range| frame.get(range)) else {
-            continue;
-        };
-        if kind == [0x08, 0x00] && frame[23] == libc::IPPROTO_TCP as u8 && source == PHONE.ipv4.octets() {
-            // The IP packet's length without its header of 20 bytes, and TCP's with its options.
-            let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-            segments.push(length - 20 - usize::from(ports[0] >> 4) * 4);
-        }
-    }
-    segments.retain(|length| *length > 0);
-    segments
-}

@@ -137,6 +137,7 @@ fn not_one_packet_outruns_the_answer_that_gave_its_address() {
     let watched = 2 * few..2 * few + TIMES;
     run(&lab.phone, &resolvers, WATCHED, watched.clone()).unwrap();
     wait_until(PATIENCE, "each packet is counted", || Ok(rule_packets(&agent, POLICY.name) >= u64::from(TIMES))).unwrap();
+    assert_eq!(rule_packets(&agent, POLICY.name), u64::from(TIMES));
     // Packets stay in order on their way: once these have arrived, the others would have.
     all_arrive(FREE, watched.end..MOST);
     let outran: Vec<_> = watched.filter(|number| arrivals.has(*number)).map(|number| address(number, kind(number))).collect();

@@ -1,5 +1,6 @@
 //! What the tests have in common: policies about the phone, floods of datagrams, and frames made by hand.
 
+pub mod chromium;
 pub mod curl;
 pub mod dig;
 pub mod flood;
