@@ -34,6 +34,8 @@ fn a_query_for_a_blocked_name_is_answered_at_once_that_there_is_none() {
             assert!(resolves(&lab.phone, resolver, tcp, name), "phone, {resolver}, TCP: {tcp}, {name}");
         }
         assert!(resolves(&lab.laptop, resolver, tcp, BLOCKED), "laptop, {resolver}, TCP: {tcp}");
+        let nowhere = Query { resolver, tcp, name: "nowhere.example", kind: "A" }.from(&lab.phone);
+        assert!(matches!(&nowhere, Reply::Answer { status, .. } if status == "NXDOMAIN"), "{nowhere:?}");
     }
 
     let Some(agent) = enforce(&town, &BY_NAME, "") else { return };

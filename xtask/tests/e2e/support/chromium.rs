@@ -13,6 +13,11 @@ use super::town::Town;
 /// Seconds; starting it is most of that.
 const PATIENCE: &str = "60";
 
+/// Of the page that the servers have.
+const SHOWN: &str = "the page was reached";
+/// What the code of every error begins with.
+const ERROR: &str = "ERR_";
+
 /// Whether it is there. Says so if it is not: it is large, and no reason to fail where it cannot be had.
 pub fn is_there() -> bool {
     let found = find_program("chromium").is_some();
@@ -24,8 +29,8 @@ pub fn is_there() -> bool {
     found
 }
 
-/// Opens a page of a name on a device, with more options, and returns what it shows as HTML.
-pub fn open(town: &Town, host: &Host, name: &str, options: &[&str]) -> String {
+/// Opens the page of a name on a device, with more options. If the browser shows an error instead: its code, as `ERR_CONNECTION_RESET`.
+pub fn open(town: &Town, host: &Host, name: &str, options: &[&str]) -> Result<(), String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // A fresh profile: nothing is remembered of the last page, its address, its protocol.
     let profile = town.lab.directory.path().join(format!("chromium-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -41,9 +46,14 @@ pub fn open(town: &Town, host: &Host, name: &str, options: &[&str]) -> String {
         .stdin(Stdio::null())
         .output()
         .expect("timeout is part of every Debian");
-    let page = String::from_utf8_lossy(&stdout).into_owned();
-    assert!(status.success() && !page.is_empty(), "chromium {status}: {}", String::from_utf8_lossy(&stderr));
-    page
+    let (page, log) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    if page.contains(SHOWN) {
+        return Ok(());
+    }
+    // In the page that some versions print in the place of another, or in the log of the others.
+    let error = [&page, &log].into_iter().find_map(|text| Some(ERROR.to_owned() + text.split_once(ERROR)?.1));
+    let error = error.unwrap_or_else(|| panic!("chromium {status} shows neither the page nor an error: {page} {log}"));
+    Err(error.chars().take_while(|letter| letter.is_ascii_uppercase() || *letter == '_').collect())
 }
 
 /// The SHA-256 of the lab's public key, by which the browser takes its certificate for good; over QUIC it takes no other hint.
