@@ -4,6 +4,7 @@
 mod browser;
 mod dns;
 mod hello;
+mod http;
 mod learned;
 mod push;
 mod quic;
