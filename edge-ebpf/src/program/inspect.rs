@@ -123,6 +123,10 @@ fn interest(device: u32) -> Interest {
 #[inline(never)]
 pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
     let (Some(buffers), Some(found)) = (names::buffers(), in_hand::found()) else { return 0 };
+    // What the state has is another packet's.
+    if found.inspected == 0 {
+        return 0;
+    }
     let (read, reading) = (Read::from_u32(what >> 8), Reading::from_u32(what & 0xff));
     let concerns = matches!(reading, Reading::Name)
         && buffers.state.number != 0
