@@ -377,6 +377,8 @@ impl State {
         self.shown.names[0] = number;
         self.showing |= Showing::SHOWS;
         if concerns {
+            // It takes the place of what the flow was known by.
+            self.shown.names[NAMES - 1] = 0;
             mark(&mut self.next, number, 0);
             mark(&mut self.next_if_passed, number, 0);
         }
