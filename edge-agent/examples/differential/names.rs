@@ -55,7 +55,8 @@ pub fn signatures(rng: &mut Rng) -> Vec<Signature> {
             // In this order also by name.
             name: format!("signature-{index:02}"),
             protocol: if rng.bool() { PortProtocol::Tcp } else { PortProtocol::Udp },
-            ports: (0..rng.usize(1..3)).map(|_| ports(rng)).collect(),
+            // A generation holds no more, each range of ports counted.
+            ports: (0..if count == MAX_SIGNATURES { 1 } else { rng.usize(1..3) }).map(|_| ports(rng)).collect(),
             offset: [0, 0, 1, 2, 5, MAX_SIGNATURE_OFFSET as u16][rng.usize(..6)],
             bytes: (0..[1, 1, 2, 3, 8, 9, MAX_SIGNATURE_BYTES][rng.usize(..7)]).map(|_| (rng.u8(..3) > 0).then(|| letter(rng))).collect(),
         })

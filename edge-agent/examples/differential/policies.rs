@@ -22,7 +22,7 @@ pub struct Case {
     pub conduct: Conduct,
 }
 
-pub fn random(rng: &mut Rng) -> Case {
+pub fn random(rng: &mut Rng, with_names: bool) -> Case {
     let timed = rng.u8(..4) == 0;
     let pinhole = rng.u8(..3) == 0;
     let policies: Vec<PolicyInfo> = (0..rng.u32(1..4))
@@ -47,7 +47,7 @@ pub fn random(rng: &mut Rng) -> Case {
         .map(|index| Group { policy: policy(rng), name: format!("group-{index}"), when: expression(rng, signals.len(), 0) })
         .collect();
     let sets: Vec<Arc<AddressSet>> = (0..rng.usize(1..8)).map(|_| Arc::new(addresses(rng))).collect();
-    let named = rng.u8(..4) > 0;
+    let named = rng.u8(..4) > 0 && with_names;
     let name_sets = if named { names::sets(rng) } else { Vec::new() };
     let signatures = if named { names::signatures(rng) } else { Vec::new() };
     let destinations: Vec<Destination> = (0..if named { rng.usize(2..6) } else { rng.usize(0..6) })

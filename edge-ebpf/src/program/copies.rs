@@ -48,8 +48,9 @@ pub extern "C" fn edge_copy_initial(context: *mut xdp_md) -> u32 {
     if !affordable(length as u32, Some(packet.device)) {
         return 0;
     }
+    let loaded = bounded::<{ MAX_INITIAL - 1 }>(length - 1) + 1;
     // SAFETY: a live map value of this CPU with room for that many bytes, and the kernel checks the frame's bounds.
-    if unsafe { bpf_xdp_load_bytes(context, 0, (&raw mut (*copy).bytes).cast(), length as u32) } == 0 {
+    if unsafe { bpf_xdp_load_bytes(context, 0, (&raw mut (*copy).bytes).cast(), loaded as u32) } == 0 {
         send(copy, CopyKind::Initial as u32, whole, length);
     }
     0
@@ -66,8 +67,9 @@ pub extern "C" fn edge_copy_answer(skb: *mut __sk_buff, kind: u64) -> u32 {
     if !affordable(length as u32, None) {
         return 0;
     }
+    let loaded = bounded::<{ MAX_ANSWER - 1 }>(length - 1) + 1;
     // SAFETY: as above.
-    if unsafe { bpf_skb_load_bytes(skb.cast(), 0, (&raw mut (*copy).bytes).cast(), length as u32) } == 0 {
+    if unsafe { bpf_skb_load_bytes(skb.cast(), 0, (&raw mut (*copy).bytes).cast(), loaded as u32) } == 0 {
         send(copy, kind as u32, whole, length);
     }
     0
