@@ -228,10 +228,9 @@ impl Copies {
         let mut ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(io::Error::from)?;
         let mut reader = Reader::default();
         loop {
-            match tokio::time::timeout(INTERVAL, ring.readable_mut()).await {
-                Ok(guard) => guard?.clear_ready(),
-                // The kernel wakes whoever had read all, and may have found that not to be so yet.
-                Err(_) => {}
+            // By the clock as well: the kernel wakes only whoever has read all that there was.
+            if let Ok(guard) = tokio::time::timeout(INTERVAL, ring.readable_mut()).await {
+                guard?.clear_ready();
             }
             // The lock may be held for as long as a swap takes.
             while !tokio::task::block_in_place(|| self.take(ring.get_mut(), &mut reader)) {
