@@ -4,8 +4,13 @@
 //! the program reads them. Change one and raise [`SCHEMA`], so that an agent refuses pinned state that another version wrote.
 
 pub mod beside;
+mod report;
+mod trie;
 
 use crate::inspect::KEPT;
+
+pub use report::{AnswerResult, EVENT_NAME, EVENT_NAME_IS_TEXT, Event, Evidence, REPORT_SEEN, ReportBudget, ReportState};
+pub use trie::{Entry, FANOUT, Link, NODES_BITS, NODES_VALUE, Node, ROOT, Skip};
 
 /// Version of everything that outlives one agent: the layouts of the pinned maps.
 pub const SCHEMA: u32 = 2;
@@ -45,118 +50,6 @@ pub const INTERFACE_HASH: usize = 1024;
 pub const MAX_BUCKETS: u32 = 65_536;
 /// Later fragments remembered at once.
 pub const MAX_FRAGMENTS: u32 = 16_384;
-
-/// From a trie's root, or over a run of bits, to a class or to the first node or skip of a block.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Link(pub u32);
-
-impl Link {
-    const NODE: u32 = 1 << 31;
-    const SKIP: u32 = 1 << 30;
-    /// Largest index of a node: places have 32 bits.
-    pub const MAX: u32 = (1 << (32 - FANOUT.trailing_zeros())) - 1;
-
-    pub const fn class(class: u32) -> Self {
-        Self(class & (Self::SKIP - 1))
-    }
-    /// To the block that begins with the node at `index`.
-    pub const fn node(index: u32) -> Self {
-        Self((index & Self::MAX) | Self::NODE)
-    }
-    /// To the block that begins with the skip at `index`.
-    pub const fn skip(index: u32) -> Self {
-        Self((index & Self::MAX) | Self::SKIP)
-    }
-    pub const fn is_class(self) -> bool {
-        self.0 < Self::SKIP
-    }
-    /// The class.
-    pub const fn value(self) -> u32 {
-        self.0
-    }
-    /// Where the block begins, in entries.
-    pub const fn place(self) -> u32 {
-        self.0 << FANOUT.trailing_zeros()
-    }
-    /// What it begins with.
-    pub const fn first(self) -> Entry {
-        if self.0 & Self::NODE != 0 { Entry::node(0) } else { Entry::skip(0) }
-    }
-}
-
-/// One entry of a node: a class, or a node or skip of the same block, told apart by the top two bits.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Entry(pub u16);
-
-impl Entry {
-    const INNER: u16 = 1 << 15;
-    const SKIP: u16 = 1 << 14;
-    /// Largest index within a block.
-    pub const MAX: u16 = Self::SKIP - 1;
-
-    pub const fn class(class: u16) -> Self {
-        Self(class & !Self::INNER)
-    }
-    pub const fn node(index: u16) -> Self {
-        Self((index & Self::MAX) | Self::INNER)
-    }
-    pub const fn skip(index: u16) -> Self {
-        Self((index & Self::MAX) | Self::INNER | Self::SKIP)
-    }
-    pub const fn is_class(self) -> bool {
-        self.0 & Self::INNER == 0
-    }
-    pub const fn is_node(self) -> bool {
-        self.0 & (Self::INNER | Self::SKIP) == Self::INNER
-    }
-    /// The class.
-    pub const fn value(self) -> u32 {
-        self.0 as u32
-    }
-    /// Where the node or skip is in its block, in entries.
-    pub const fn place(self) -> u32 {
-        ((self.0 & Self::MAX) as u32) << FANOUT.trailing_zeros()
-    }
-}
-
-/// Links of a trie's root, indexed by the key's first 16 bits.
-pub const ROOT: usize = 1 << 16;
-/// Entries of a node, indexed by the next 4 bits: half a cache line, so that most of a trie of half a million prefixes stays in near caches.
-pub const FANOUT: usize = 16;
-/// Entries, or half a [`Skip`].
-pub type Node = [u16; FANOUT];
-
-/// Bytes of a value of a map of nodes, at the most: kernels before 6.13 know no larger ones in an array. More nodes are more values.
-pub const NODES_VALUE: usize = 4 << 20;
-/// Entries of such a value, as a power of two.
-pub const NODES_BITS: u32 = (NODES_VALUE / size_of::<u16>()).trailing_zeros();
-
-/// A run of key bits without a branch, in the places of two nodes: where `rest & mask == value`, `nibbles` of the rest are consumed and `next`
-/// goes on; else the class is `miss`. "Rest" is the key less what was consumed before, left-aligned.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Skip {
-    /// High and low half.
-    pub mask: [u64; 2],
-    pub value: [u64; 2],
-    pub next: Link,
-    /// A class.
-    pub miss: u32,
-    /// Units of four bits.
-    pub nibbles: u32,
-    pub reserved: [u32; 5],
-}
-
-impl Skip {
-    /// Places of the fields, in entries.
-    pub const MASK: u32 = 0;
-    pub const VALUE: u32 = 8;
-    pub const NEXT: u32 = 16;
-    pub const MISS: u32 = 18;
-    pub const NIBBLES: u32 = 20;
-}
 
 /// Index space of service classes: TCP ports, UDP ports, ICMP types, ICMPv6 types, other protocols by number.
 pub mod service {
@@ -451,125 +344,6 @@ pub const MAX_SIGNATURE_BYTES: usize = 16;
 /// Furthest place of a signature.
 pub const MAX_SIGNATURE_OFFSET: usize = 1024;
 
-/// A report of a matched rule or an uninspectable packet, for the ring buffer.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Event {
-    /// High and low half; an IPv4 address is the high 32 bits of the first.
-    pub source: [u64; 2],
-    pub destination: [u64; 2],
-    pub interface: u32,
-    /// Counter slot of the rule, or `u32::MAX` for an uninspectable packet.
-    pub slot: u32,
-    /// Length of the frame in bytes.
-    pub length: u32,
-    pub generation: u32,
-    pub device: [u8; 6],
-    pub source_port: u16,
-    pub destination_port: u16,
-    /// 4, 6, or 0 where the packet did not get that far.
-    pub family: u8,
-    pub protocol: u8,
-    pub verdict: u8,
-    /// 1: the rule only monitors; the verdict is another's.
-    pub monitored: u8,
-    /// A [`Reason`], or 255.
-    pub reason: u8,
-    /// An [`Evidence`].
-    pub evidence: u8,
-}
-/// Bytes that may follow an event: a name as it is on the wire, uncompressed and with the root's label, filled up with zeros.
-pub const EVENT_NAME: usize = 256;
-/// In [`Event::evidence`]: the name behind it is text as in a ClientHello or request, and not in wire form.
-pub const EVENT_NAME_IS_TEXT: u8 = 0x80;
-
-/// What a rule matched a packet's remote or service by.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Evidence {
-    /// Address and port.
-    Address = 0,
-    /// The packet carries the name.
-    Name = 1,
-    /// An answer gave the address for the name.
-    Learned = 2,
-    /// The payload shows the signature.
-    Signature = 3,
-    /// An earlier packet of its flow carried the name, or showed the signature.
-    Flow = 4,
-}
-
-impl Evidence {
-    pub const ALL: [Self; 5] = [Self::Address, Self::Name, Self::Learned, Self::Signature, Self::Flow];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::Name => "name",
-            Self::Learned => "learned",
-            Self::Signature => "signature",
-            Self::Flow => "flow",
-        }
-    }
-
-    pub const fn from_u8(value: u8) -> Option<Self> {
-        if (value as usize) < Self::ALL.len() { Some(Self::ALL[value as usize]) } else { None }
-    }
-}
-
-/// What became of a DNS answer on its way to a device.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum AnswerResult {
-    /// Its addresses are known by a name that a rule is about.
-    Learned = 0,
-    /// No rule is about its names, or it has no address.
-    Nothing = 1,
-    /// Longer, or of more records, than is read.
-    TooLong = 2,
-    Malformed = 3,
-    /// Over TCP, where answers are not read.
-    Tcp = 4,
-}
-
-impl AnswerResult {
-    pub const ALL: [Self; 5] = [Self::Learned, Self::Nothing, Self::TooLong, Self::Malformed, Self::Tcp];
-    /// Entries of a table with a counter for each.
-    pub const SLOTS: usize = Self::ALL.len();
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Learned => "learned",
-            Self::Nothing => "nothing",
-            Self::TooLong => "too_long",
-            Self::Malformed => "malformed",
-            Self::Tcp => "tcp",
-        }
-    }
-}
-
-/// Who may report how much: written by the agent every second, so that a dead agent's ring goes quiet by itself.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ReportBudget {
-    pub epoch: u32,
-    /// Reports per CPU and epoch.
-    pub limit: u32,
-}
-
-/// A CPU's share of the budget, and what it has reported in this epoch.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct ReportState {
-    pub epoch: u32,
-    pub used: u32,
-    /// Reports left out because the budget was used up or the ring full.
-    pub suppressed: u64,
-    /// Hash of (rule, device, remote, service) last reported from each place in this epoch.
-    pub seen: [u32; REPORT_SEEN],
-}
-pub const REPORT_SEEN: usize = 1024;
-
 /// Stamped beside the pins.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -583,12 +357,6 @@ pub struct Stamp {
 pub const STAMP_MAGIC: u32 = 0x6564_6765;
 
 const _: () = {
-    assert!(size_of::<Skip>() == 2 * size_of::<Node>());
-    assert!(core::mem::offset_of!(Skip, mask) == 2 * Skip::MASK as usize);
-    assert!(core::mem::offset_of!(Skip, value) == 2 * Skip::VALUE as usize);
-    assert!(core::mem::offset_of!(Skip, next) == 2 * Skip::NEXT as usize);
-    assert!(core::mem::offset_of!(Skip, miss) == 2 * Skip::MISS as usize);
-    assert!(core::mem::offset_of!(Skip, nibbles) == 2 * Skip::NIBBLES as usize);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<RuleEntry>() == 24);
     assert!(size_of::<RateEntry>() == 24);
@@ -596,13 +364,9 @@ const _: () = {
     assert!(size_of::<Clock>() == 16);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentVerdict>() == 8);
-    assert!(size_of::<Event>() == 64);
-    assert!(size_of::<ReportBudget>() == 8);
-    assert!(size_of::<ReportState>() == 16 + 4 * REPORT_SEEN);
     assert!(size_of::<Stamp>() == 16);
     assert!(size_of::<KeptHello>() == 4096);
     assert!(size_of::<NameRules>() == 16);
     assert!(size_of::<SignatureEntry>() == 48);
     assert!(size_of::<Row>() == 128);
-    assert!(size_of::<Node>() == 32);
 };

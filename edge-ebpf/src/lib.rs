@@ -15,3 +15,4 @@ pub mod packet;
 pub mod rate;
 pub mod reject;
 pub mod trie;
+mod turns;

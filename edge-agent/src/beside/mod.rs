@@ -228,7 +228,7 @@ impl Copies {
         let mut ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(io::Error::from)?;
         let mut reader = Reader::default();
         loop {
-            // By the clock as well: the kernel wakes only whoever has read all that there was.
+            // The kernel wakes whoever had read all, and may have found that not to be so yet: so it is looked at by the clock, too.
             if let Ok(guard) = tokio::time::timeout(INTERVAL, ring.readable_mut()).await {
                 guard?.clear_ready();
             }

@@ -9,6 +9,7 @@
 pub mod flow;
 pub mod learned;
 pub mod secret;
+mod showing;
 pub mod shown;
 pub mod signature;
 
@@ -23,6 +24,8 @@ use crate::{
     packet::{Packet, access::Frame, payload::Segment, protocol},
 };
 use flow::{Flow, state};
+
+pub use showing::Showing;
 
 /// Where DNS is asked (RFC 1035 section 4.2).
 pub const DNS_PORT: u16 = 53;
@@ -77,7 +80,7 @@ pub struct State {
     /// A [`Carried`].
     pub carried: u32,
     /// Bits of the [`Showing`] so far.
-    pub evidence: u32,
+    pub showing: u32,
     /// Not 0: what is read begins a stream, or goes on where a hello was left.
     pub strict: u32,
     /// Sequence number of the payload.
@@ -123,63 +126,6 @@ pub enum Carried {
     Hello = 2,
     /// In its request.
     Request = 3,
-}
-
-/// What the decision needs to know, in one number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Showing(u32);
-
-impl Showing {
-    const SHOWS: u32 = 1;
-    const ASKS_KEYS: u32 = 2;
-    const DEFERRED: u32 = 4;
-    const QUERY: u32 = 8;
-    const OBSTACLE: u32 = 8;
-
-    pub const NONE: Self = Self(0);
-    /// It shows something, and that is all.
-    pub const ONLY_SHOWS: Self = Self(Self::SHOWS);
-    /// It cannot be told here.
-    pub const DEFER: Self = Self(Self::DEFERRED);
-
-    pub const fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-    pub const fn bits(self) -> u32 {
-        self.0
-    }
-    /// Rows of [`Shown`] are to be asked.
-    #[inline(always)]
-    pub const fn shows(self) -> bool {
-        self.0 & Self::SHOWS != 0
-    }
-    /// The same, as if it showed something.
-    #[inline(always)]
-    pub const fn that_shows(self) -> Self {
-        Self(self.0 | Self::SHOWS)
-    }
-    /// It is a query for a service's keys.
-    #[inline(always)]
-    pub const fn asks_keys(self) -> bool {
-        self.0 & Self::ASKS_KEYS != 0
-    }
-    /// It is a query over UDP that was read.
-    #[inline(always)]
-    pub const fn is_query(self) -> bool {
-        self.0 & Self::QUERY != 0
-    }
-    #[inline(always)]
-    pub const fn is_deferred(self) -> bool {
-        self.0 & Self::DEFERRED != 0
-    }
-    /// Why a name may be missed.
-    #[inline(always)]
-    pub const fn obstacle(self) -> Option<Reason> {
-        match (self.0 >> Self::OBSTACLE) as u8 {
-            0 => None,
-            reason => Reason::from_u8(reason - 1),
-        }
-    }
 }
 
 /// The steps of an inspection. A [`Reading`] of TLS is `Malformed` where the bytes may be anything, and `TooLong` where they are a hello that
@@ -249,12 +195,12 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
         state.keeps = 0;
         state.carried = Carried::Nothing as u32;
         state.flow_hash = 0;
-        state.evidence = 0;
+        state.showing = 0;
     });
     let learned = interest.names && memory.learned(packet);
     let tcp = packet.protocol == protocol::TCP;
     if !tcp && packet.protocol != protocol::UDP {
-        memory.with(|state| state.evidence |= if learned { Showing::SHOWS } else { 0 });
+        memory.with(|state| state.showing |= if learned { Showing::SHOWS } else { 0 });
         return Read::Nothing;
     }
     let hash = memory.flow_hash(frame, packet);
@@ -279,7 +225,7 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
         state.shown.signatures = u32::from(flow.signatures) | signatures;
         state.sequence = segment.sequence;
         if learned || signatures != 0 || flow.is(state::MARKED) {
-            state.evidence |= Showing::SHOWS;
+            state.showing |= Showing::SHOWS;
         }
     });
     if !interest.names {
@@ -348,7 +294,7 @@ pub fn finish(state: &mut State, read: Read, reading: Reading, concerns: bool) -
         Read::Request => requested(state, reading, concerns),
         Read::Segment | Read::Appended => greeted(state, matches!(read, Read::Appended), reading, concerns),
     }
-    Showing(state.evidence)
+    Showing::from_bits(state.showing)
 }
 
 #[inline(always)]
@@ -368,19 +314,21 @@ fn asked(state: &mut State, over_udp: bool, reading: Reading) {
         }
     }
     state.carried = Carried::Question as u32;
-    state.evidence |= Showing::SHOWS;
+    state.showing |= Showing::SHOWS;
     if over_udp {
-        state.evidence |= Showing::QUERY | if keys { Showing::ASKS_KEYS } else { 0 };
+        state.showing |= Showing::QUERY | if keys { Showing::ASKS_KEYS } else { 0 };
     }
 }
 
 #[inline(always)]
 fn greeted(state: &mut State, appended: bool, reading: Reading, concerns: bool) {
     match reading {
-        // What comes before the stream begins is nobody's.
-        Reading::Incomplete if state.strict == 0 && state.flow.is(state::AWAITED) => return,
         Reading::Incomplete => {
             if state.wanted as usize <= KEPT {
+                // What comes before the stream begins is nobody's.
+                if state.strict == 0 && state.flow.is(state::AWAITED) {
+                    return;
+                }
                 let first = if appended { state.flow.sequence } else { state.sequence };
                 let next = state.next.state & !state::AWAITED | state::PENDING;
                 state.next_if_passed = Flow { state: next, sequence: first, ..state.next };
@@ -418,7 +366,7 @@ fn requested(state: &mut State, reading: Reading, concerns: bool) {
 impl State {
     #[inline(always)]
     fn block(&mut self, reason: Reason) {
-        self.evidence |= (reason as u32 + 1) << Showing::OBSTACLE;
+        self.showing |= (reason as u32 + 1) << Showing::OBSTACLE;
     }
 
     /// The segment carries the name that was read last, and marks its flow with it if that is of concern.
@@ -427,8 +375,10 @@ impl State {
         let number = self.number;
         self.carried = carried as u32;
         self.shown.names[0] = number;
-        self.evidence |= Showing::SHOWS;
+        self.showing |= Showing::SHOWS;
         if concerns {
+            // It takes the place of what the flow was known by.
+            self.shown.names[NAMES - 1] = 0;
             mark(&mut self.next, number, 0);
             mark(&mut self.next_if_passed, number, 0);
         }

@@ -5,9 +5,12 @@
 //! answer counts for every name in it.
 
 use super::{Reading, Span};
-use crate::packet::{
-    Address, Family,
-    access::{Bytes, forget, if_less, if_zero, one, opaque},
+use crate::{
+    packet::{
+        Address, Family,
+        access::{Bytes, forget, if_less, if_zero, one, opaque},
+    },
+    turns::{Turn, take},
 };
 
 /// Bytes of the longest message that is read: what resolvers offer to take over UDP (RFC 6891 section 6.2.5).
@@ -19,7 +22,7 @@ pub const MAX_ADDRESSES: usize = 32;
 /// CNAME records that are followed.
 pub const MAX_TARGETS: usize = 16;
 /// Records, and labels of their owners that are written out instead of pointed to, which resolvers hardly do.
-pub const MAX_STEPS: usize = 320;
+pub const MAX_STEPS: usize = 327;
 /// Labels of the question.
 const MAX_LABELS: usize = super::labels::MAX_LABELS;
 
@@ -162,59 +165,93 @@ pub fn walk(bytes: &impl Bytes, message: Span, answer: &mut Answer) -> Reading {
 /// Behind the name at `at`, whose pointers are not followed. 0: it is none, or not all there.
 #[inline(always)]
 fn skip(bytes: &impl Bytes, at: usize, noise: u64) -> usize {
-    let mut at = forget(at, noise);
-    for _ in 0..=MAX_LABELS {
-        let Some(view) = bytes.view::<1>(at) else { return 0 };
+    take::<{ MAX_LABELS + 1 }, _>(Skip { bytes, at: forget(at, noise), noise }, 0)
+}
+
+struct Skip<'a, B> {
+    bytes: &'a B,
+    at: usize,
+    noise: u64,
+}
+
+impl<B: Bytes> Turn for Skip<'_, B> {
+    type End = usize;
+    const EACH: usize = 8;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<usize> {
+        let Self { bytes, at, noise } = self;
+        let Some(view) = bytes.view::<1>(*at) else { return Some(0) };
         let length = usize::from(view.u8::<0>());
         if length == 0 || length >= POINTER {
-            return at + 1 + (length >> 7);
+            return Some(*at + 1 + (length >> 7));
         }
         if length > MAX_LABEL {
-            return 0;
+            return Some(0);
         }
-        at = forget(at + 1 + length, noise);
+        *at = forget(*at + 1 + length, *noise);
+        None
     }
-    0
+}
+
+#[inline(always)]
+fn answers(bytes: &impl Bytes, at: usize, end: usize, records: usize, noise: u64, answer: &mut Answer) -> Reading {
+    // Each with noise of its own: the verifier would take equal ones for one value, and states where they are not for others.
+    let left = forget(records, noise.wrapping_add(1));
+    let addresses = forget(0, noise.wrapping_add(2));
+    let names = forget(1, noise.wrapping_add(3));
+    take::<{ MAX_STEPS + 1 }, _>(Answers { bytes, at: forget(at, noise), end, left, addresses, names, noise, answer }, Reading::TooLong)
 }
 
 /// Each turn takes a label of a record's owner, or the rest of the owner and the record. What it is makes no branches, since the verifier
 /// would follow each: a place is written in every turn, and counted where it is an address's or a name's.
-#[inline(always)]
-fn answers(bytes: &impl Bytes, at: usize, end: usize, records: usize, noise: u64, answer: &mut Answer) -> Reading {
-    let mut at = forget(at, noise);
-    // Each with noise of its own: the verifier would take equal ones for one value, and states where they are not for others.
-    let mut left = forget(records, noise.wrapping_add(1));
-    let mut addresses = forget(0, noise.wrapping_add(2));
-    let mut names = forget(1, noise.wrapping_add(3));
-    for _ in 0..=MAX_STEPS {
-        if left == 0 {
-            return found(addresses, names, answer);
+struct Answers<'a, B> {
+    bytes: &'a B,
+    at: usize,
+    end: usize,
+    /// Records to go.
+    left: usize,
+    addresses: usize,
+    names: usize,
+    noise: u64,
+    answer: &'a mut Answer,
+}
+
+impl<B: Bytes> Turn for Answers<'_, B> {
+    type End = Reading;
+    const EACH: usize = 8;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<Reading> {
+        let Self { bytes, at, end, left, addresses, names, noise, answer } = self;
+        if *left == 0 {
+            return Some(found(*addresses, *names, answer));
         }
-        let Some(view) = bytes.view::<1>(at) else { return Reading::Malformed };
+        let Some(view) = bytes.view::<1>(*at) else { return Some(Reading::Malformed) };
         let length = usize::from(view.u8::<0>());
         if length > MAX_LABEL && length < POINTER {
-            return Reading::Malformed;
+            return Some(Reading::Malformed);
         }
         let label = if_less(length.wrapping_sub(1) & 0xff, MAX_LABEL);
         // A pointer has a second byte.
-        let data = at + 1 + (length >> 7) + RECORD;
+        let data = *at + 1 + (length >> 7) + RECORD;
         // Behind a label as many bytes must follow.
-        let Some(record) = bytes.view::<RECORD>(data - RECORD) else { return Reading::Malformed };
+        let Some(record) = bytes.view::<RECORD>(data - RECORD) else { return Some(Reading::Malformed) };
         let size = usize::from(record.u16::<8>());
-        at = (at + 1 + length) & label | (data + size) & !label;
-        if at > end {
-            return Reading::Malformed;
+        *at = (*at + 1 + length) & label | (data + size) & !label;
+        if *at > *end {
+            return Some(Reading::Malformed);
         }
         let kind = (u64::from(record.u32::<0>()) << 16 | size as u64) as usize;
         let [wide, narrow, target] = [kind ^ AAAA, kind ^ A, (kind >> 16) ^ CNAME].map(|differs| one(if_zero(differs) & !label));
-        answer.places[opaque(addresses) & (MAX_RECORDS - 1)] = Place { at: data as u16, wide: wide as u16, ttl: record.u32::<4>() };
-        answer.name_at[opaque(names) & (NAMES - 1)] = data as u16;
-        addresses = forget(addresses + wide + narrow, noise.wrapping_add(2));
-        names = forget(names + target, noise.wrapping_add(3));
-        left = forget(left - one(!label), noise.wrapping_add(1));
-        at = forget(at, noise);
+        answer.places[opaque(*addresses) & (MAX_RECORDS - 1)] = Place { at: data as u16, wide: wide as u16, ttl: record.u32::<4>() };
+        answer.name_at[opaque(*names) & (NAMES - 1)] = data as u16;
+        *addresses = forget(*addresses + wide + narrow, noise.wrapping_add(2));
+        *names = forget(*names + target, noise.wrapping_add(3));
+        *left = forget(*left - one(!label), noise.wrapping_add(1));
+        *at = forget(*at, *noise);
+        None
     }
-    Reading::TooLong
 }
 
 #[inline(always)]

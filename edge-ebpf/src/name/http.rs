@@ -6,12 +6,15 @@ use super::{
     Reading, Span,
     hash::{before, bytes_of, first, first_below, fold},
 };
-use crate::packet::access::{Bytes, at_most_8, forget};
+use crate::{
+    packet::access::{Bytes, at_most_8, forget},
+    turns::{Turn, take},
+};
 
 /// Steps over the header, of up to eight bytes each: a segment of 1,460 with lines as long as clients send them.
 const STEPS: usize = 224;
 /// Steps over a host's name.
-const HOST_STEPS: usize = 33;
+const HOST_STEPS: usize = 32;
 /// Blanks before a header's value.
 const BLANKS: usize = 8;
 
@@ -113,56 +116,83 @@ fn method_length(word: u64, there: u64) -> usize {
     0
 }
 
+#[derive(Clone, Copy)]
 struct Place {
     reading: Reading,
     at: usize,
 }
 
+impl Place {
+    #[inline(always)]
+    const fn none(reading: Reading) -> Self {
+        Self { reading, at: 0 }
+    }
+}
+
 /// Where the value of the Host header begins, blanks left out.
 #[inline(always)]
 fn header(bytes: &impl Bytes, target: usize, end: usize, noise: u64) -> Place {
-    let stop = |reading| Place { reading, at: 0 };
-    let mut at = target;
-    // Whether the first line's end, with the version before it, was seen.
-    let mut lines = forget(0, noise.wrapping_add(1));
-    // Whether a line starts here.
-    let mut starts = forget(0, noise.wrapping_add(2));
-    for _ in 0..STEPS {
-        if at >= end {
-            return stop(Reading::Incomplete);
+    let (lines, starts) = (forget(0, noise.wrapping_add(1)), forget(0, noise.wrapping_add(2)));
+    let place = take::<STEPS, _>(Lines { bytes, at: target, end, lines, starts }, Place::none(Reading::TooLong));
+    if !matches!(place.reading, Reading::Name) {
+        return place;
+    }
+    blanks(bytes, forget(place.at + HOST.length, noise), end)
+}
+
+/// Lines up to the Host header.
+struct Lines<'a, B> {
+    bytes: &'a B,
+    at: usize,
+    end: usize,
+    /// Not 0: the first line's end, with the version before it, was seen.
+    lines: usize,
+    /// Not 0: a line starts here.
+    starts: usize,
+}
+
+impl<B: Bytes> Turn for Lines<'_, B> {
+    type End = Place;
+    const EACH: usize = 2;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<Place> {
+        let Self { bytes, at, end, lines, starts } = self;
+        if *at >= *end {
+            return Some(Place::none(Reading::Incomplete));
         }
-        let Some((word, step)) = read(bytes, at, end) else { return stop(Reading::Malformed) };
-        if starts != 0 {
+        let Some((word, step)) = read(*bytes, *at, *end) else { return Some(Place::none(Reading::Malformed)) };
+        if *starts != 0 {
             if (fold(word) ^ HOST.word) & HOST.mask == 0 {
-                return blanks(bytes, forget(at + HOST.length, word), end);
+                return Some(Place { reading: Reading::Name, at: *at });
             }
             let letter = word as u8;
             if letter == b'\r' || letter == b'\n' {
-                return stop(Reading::NoName);
+                return Some(Place::none(Reading::NoName));
             }
         }
         let breaks = first::<b'\n'>(word);
         if breaks == 0 {
-            at += step;
-            starts = 0;
+            *at += step;
+            *starts = 0;
         } else {
-            at += bytes_of(before(breaks)) as usize + 1;
-            if lines == 0 {
+            *at += bytes_of(before(breaks)) as usize + 1;
+            if *lines == 0 {
                 // "HTTP/1.1" and the line's end, which may lack the carriage return (RFC 9112 section 2.2).
-                let Some(line) = bytes.view::<10>(at - 10) else { return stop(Reading::Malformed) };
+                let Some(line) = bytes.view::<10>(*at - 10) else { return Some(Place::none(Reading::Malformed)) };
                 let differs = (line.text::<0>() ^ VERSION.word) & VERSION.mask != 0;
                 if differs && (line.text::<1>() ^ VERSION.word) & VERSION.mask != 0 {
-                    return stop(Reading::Other);
+                    return Some(Place::none(Reading::Other));
                 }
-                lines = 1;
+                *lines = 1;
             }
-            starts = 1;
+            *starts = 1;
         }
-        at = forget(at, word);
-        lines = forget(lines, word);
-        starts = forget(starts, word);
+        *at = forget(*at, word);
+        *lines = forget(*lines, word);
+        *starts = forget(*starts, word);
+        None
     }
-    stop(Reading::TooLong)
 }
 
 #[inline(always)]
@@ -185,32 +215,54 @@ fn blanks(bytes: &impl Bytes, value: usize, end: usize) -> Place {
 /// A host with or without a port. An address in brackets is no name.
 #[inline(always)]
 fn authority(bytes: &impl Bytes, start: usize, end: usize, host: &mut Span) -> Reading {
-    let mut at = start;
-    for _ in 0..HOST_STEPS {
-        if at >= end {
-            return Reading::Incomplete;
+    let at = start;
+    let authority = Authority { bytes, start, at, end };
+    let place = take::<HOST_STEPS, _>(authority, Place::none(Reading::TooLong));
+    if matches!(place.reading, Reading::Name) {
+        *host = Span::new(start, place.at);
+    }
+    place.reading
+}
+
+struct Authority<'a, B> {
+    bytes: &'a B,
+    start: usize,
+    at: usize,
+    end: usize,
+}
+
+impl<B: Bytes> Turn for Authority<'_, B> {
+    type End = Place;
+    const EACH: usize = 2;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<Place> {
+        let Self { bytes, start, at, end } = self;
+        if *at >= *end {
+            return Some(Place::none(Reading::Incomplete));
         }
-        let Some((word, step)) = read(bytes, at, end) else { return Reading::Malformed };
+        let Some((word, step)) = read(*bytes, *at, *end) else { return Some(Place::none(Reading::Malformed)) };
         // What may follow a host: a port, a path, a query, a blank, the line's end. A user before it ("@") is none of HTTP's.
         let stops = first_below::<0x21>(word) | first::<b':'>(word) | first::<b'/'>(word) | first::<b'?'>(word) | first::<b'#'>(word);
         let odd = first::<b'@'>(word) | first::<b'['>(word);
         let length = if stops == 0 { 8 } else { bytes_of(before(stops)) as usize };
         if odd != 0 && bytes_of(before(odd)) < length as u64 {
-            return if at == start && word as u8 == b'[' { Reading::NoName } else { Reading::Malformed };
+            let bracket = *at == *start && word as u8 == b'[';
+            return Some(Place::none(if bracket { Reading::NoName } else { Reading::Malformed }));
         }
-        at += length;
+        *at += length;
         if stops != 0 {
             // Zeros behind the last byte stop, too.
-            if length >= step {
-                return Reading::Incomplete;
-            }
-            if at == start {
-                return Reading::NoName;
-            }
-            *host = Span::new(start, at);
-            return Reading::Name;
+            let reading = if length >= step {
+                Reading::Incomplete
+            } else if *at == *start {
+                Reading::NoName
+            } else {
+                Reading::Name
+            };
+            return Some(Place { reading, at: *at });
         }
-        at = forget(at, word);
+        *at = forget(*at, word);
+        None
     }
-    Reading::TooLong
 }

@@ -8,7 +8,10 @@ use super::{
     Span, Walked,
     hash::{Hash, Seeds, before, bytes_of, first},
 };
-use crate::packet::access::{Bytes, HeldMut, at_most_8, forget, if_less, if_zero, one, opaque};
+use crate::{
+    packet::access::{Bytes, HeldMut, at_most_8, forget, if_less, if_zero, one, opaque},
+    turns::{Turn, take},
+};
 
 /// Labels of the longest name: one byte each, and its length.
 pub const MAX_LABELS: usize = 127;
@@ -63,32 +66,8 @@ impl Labels {
         let limit = at + MAX_NAME;
         let Some(view) = bytes.view::<8>(at - 8) else { return Walked::CUT };
         let noise = view.text::<0>();
-        let mut walk = Walk::new(seeds, at, noise);
-        for _ in 0..PLACES {
-            let between = walk.is_between();
-            // A type follows the name, so there is a second byte.
-            let Some(view) = bytes.view::<2>(walk.at) else { return Walked::CUT };
-            let length = usize::from(view.u8::<0>()) & between;
-            if length | !between == 0 {
-                self.count = walk.count as u64;
-                let behind = walk.at + 1;
-                return if behind > end {
-                    Walked::CUT
-                } else if behind > limit {
-                    Walked::MALFORMED
-                } else {
-                    Walked::ended(behind)
-                };
-            }
-            // A pointer, or one of the kinds of labels that were given up (RFC 6891 section 5).
-            if length > MAX_LABEL {
-                return Walked::MALFORMED;
-            }
-            if walk.step(self, bytes, seeds, length, between).is_none() {
-                return Walked::CUT;
-            }
-        }
-        Walked::MALFORMED
+        let wire = Wire { walk: Walk::new(seeds, at, noise), labels: self, bytes, seeds, limit, end };
+        take::<PLACES, _>(wire, Walked::MALFORMED)
     }
 
     /// Reads the name at `at` in the DNS `message`, where compression pointers may stand in it, each to an earlier place than its own. `out`
@@ -97,49 +76,13 @@ impl Labels {
     #[inline(always)]
     pub fn unpack(&mut self, bytes: &impl Bytes, seeds: &impl Seeds, message: Span, at: usize, out: &mut [u8; UNPACKED]) -> usize {
         let (start, end) = (message.start as usize, message.end as usize);
-        let mut out = HeldMut::new(out);
+        let out = HeldMut::new(out);
         let Some(view) = bytes.view::<8>(start - 8) else { return 0 };
         let noise = view.text::<0>();
-        let mut walk = Walk::new(seeds, at, noise);
-        // Bytes of `out`.
-        let mut have = forget(0, noise.wrapping_add(3));
-        let mut pointers = forget(0, noise.wrapping_add(4));
-        for _ in 0..PLACES + MAX_POINTERS {
-            let between = walk.is_between();
-            let place = walk.at;
-            let Some(view) = bytes.view::<1>(place) else { return 0 };
-            let first = usize::from(view.u8::<0>()) & between;
-            if first | !between == 0 {
-                self.count = walk.count as u64;
-                out.set_text(have, 0);
-                return if place < end { have + 1 } else { 0 };
-            }
-            if first > MAX_LABEL && first < POINTER {
-                return 0;
-            }
-            // A pointer is read as a label of one byte, its second, which is then not counted.
-            let label = if_less(first, POINTER);
-            out.set_text(have, first as u64);
-            have += one(between & label);
-            let length = first & label | one(!label);
-            let Some(Taken { word, length, read }) = walk.step(self, bytes, seeds, length, between) else { return 0 };
-            out.set_text(have, word);
-            have = forget(have + (length & label), read);
-            let target = start + ((first << 8 | word as usize & 0xff) & TARGET);
-            // The root's byte is still to come.
-            if walk.at > end || have >= MAX_NAME || !if_less(target, place) & !label != 0 {
-                return 0;
-            }
-            walk.at = forget(walk.at & label | target & !label, read);
-            walk.count = forget(walk.count - one(!label), read);
-            have = forget(have, read);
-            pointers += one(!label);
-            if pointers > MAX_POINTERS {
-                return 0;
-            }
-            pointers = forget(pointers, read);
-        }
-        0
+        let walk = Walk::new(seeds, at, noise);
+        let (have, pointers) = (forget(0, noise.wrapping_add(3)), forget(0, noise.wrapping_add(4)));
+        let unpack = Unpack { walk, labels: self, bytes, seeds, out, start, end, have, pointers };
+        take::<{ PLACES + MAX_POINTERS }, _>(unpack, 0)
     }
 
     /// Reads the text from `at` to before `end`, of which a dot at the end is no part. There are at least eight bytes before it.
@@ -150,52 +93,171 @@ impl Labels {
         }
         let Some(view) = bytes.view::<8>(at - 8) else { return Walked::CUT };
         let noise = view.text::<0>();
-        let mut at = forget(at, noise);
-        let end = forget(end, noise);
         // Not the same noise: the verifier would take them for one value, and states where they are not for others.
-        let mut count = forget(0, noise.wrapping_add(1));
-        let mut hash = Hash::label(seeds);
-        // Whether the label goes on from a turn before.
-        let mut open = forget(0, noise.wrapping_add(2));
-        for _ in 0..PLACES {
-            let rest = end - at;
-            let step = at_most_8(rest);
-            let Some(view) = bytes.view::<8>(at + step - 8) else { return Walked::CUT };
-            let read = view.text::<0>();
-            let shift = 32 - 4 * step;
-            let word = (read >> shift) >> shift;
-            // The end is a dot, too.
-            let dots = first::<b'.'>(word) | ((0x80 << (4 * step)) << (4 * step));
-            if dots == 0 {
-                hash = hash.word(seeds, word, 8).next();
-                open = 1;
-                at += 8;
+        let (count, open) = (forget(0, noise.wrapping_add(1)), forget(0, noise.wrapping_add(2)));
+        let (at, end) = (forget(at, noise), forget(end, noise));
+        let text = Text { at, open, count, hash: Hash::label(seeds), labels: self, bytes, seeds, end };
+        take::<PLACES, _>(text, Walked::MALFORMED)
+    }
+}
+
+/// [`Labels::wire`] turn by turn.
+struct Wire<'a, B, S> {
+    walk: Walk,
+    labels: &'a mut Labels,
+    bytes: &'a B,
+    seeds: &'a S,
+    end: usize,
+    /// Behind the longest name.
+    limit: usize,
+}
+
+impl<B: Bytes, S: Seeds> Turn for Wire<'_, B, S> {
+    type End = Walked;
+    const EACH: usize = 8;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<Walked> {
+        let between = self.walk.is_between();
+        // A type follows the name, so there is a second byte.
+        let Some(view) = self.bytes.view::<2>(self.walk.at) else { return Some(Walked::CUT) };
+        let length = usize::from(view.u8::<0>()) & between;
+        if length | !between == 0 {
+            self.labels.count = self.walk.count as u64;
+            let behind = self.walk.at + 1;
+            return Some(if behind > self.end {
+                Walked::CUT
+            } else if behind > self.limit {
+                Walked::MALFORMED
             } else {
-                let mask = before(dots);
-                let length = bytes_of(mask);
-                if length == 0 && open == 0 {
-                    // Two dots in a row, or one in front; at the very end it is the root's.
-                    if rest != 0 || count == 0 {
-                        return Walked::MALFORMED;
-                    }
-                    self.count = count as u64;
-                    return Walked::ended(end);
-                }
-                self.set(count, hash.word(seeds, word & mask, length));
-                count += 1;
-                at += length as usize + 1;
-                if at > end {
-                    self.count = count as u64;
-                    return Walked::ended(end);
-                }
-                hash = Hash::label(seeds);
-                open = 0;
-            }
-            at = forget(at, read);
-            open = forget(open, read);
-            count = forget(count, read);
+                Walked::ended(behind)
+            });
         }
-        Walked::MALFORMED
+        // A pointer, or one of the kinds of labels that were given up (RFC 6891 section 5).
+        if length > MAX_LABEL {
+            return Some(Walked::MALFORMED);
+        }
+        let taken = self.walk.step(self.labels, self.bytes, self.seeds, length, between);
+        if taken.is_none() { Some(Walked::CUT) } else { None }
+    }
+}
+
+/// [`Labels::unpack`] turn by turn.
+struct Unpack<'a, B, S> {
+    walk: Walk,
+    labels: &'a mut Labels,
+    bytes: &'a B,
+    seeds: &'a S,
+    out: HeldMut<'a, UNPACKED>,
+    /// Of the message.
+    start: usize,
+    end: usize,
+    /// Bytes of `out`.
+    have: usize,
+    pointers: usize,
+}
+
+impl<B: Bytes, S: Seeds> Turn for Unpack<'_, B, S> {
+    type End = usize;
+    const EACH: usize = 4;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<usize> {
+        let Self { walk, labels, bytes, seeds, out, start, end, have, pointers } = self;
+        let between = walk.is_between();
+        let place = walk.at;
+        let Some(view) = bytes.view::<1>(place) else { return Some(0) };
+        let first = usize::from(view.u8::<0>()) & between;
+        if first | !between == 0 {
+            labels.count = walk.count as u64;
+            out.set_text(*have, 0);
+            return Some(if place < *end { *have + 1 } else { 0 });
+        }
+        if first > MAX_LABEL && first < POINTER {
+            return Some(0);
+        }
+        // A pointer is read as a label of one byte, its second, which is then not counted.
+        let label = if_less(first, POINTER);
+        out.set_text(*have, first as u64);
+        *have += one(between & label);
+        let length = first & label | one(!label);
+        let Some(Taken { word, length, read }) = walk.step(labels, *bytes, *seeds, length, between) else { return Some(0) };
+        out.set_text(*have, word);
+        *have = forget(*have + (length & label), read);
+        let target = *start + ((first << 8 | word as usize & 0xff) & TARGET);
+        // The root's byte is still to come.
+        if walk.at > *end || *have >= MAX_NAME || !if_less(target, place) & !label != 0 {
+            return Some(0);
+        }
+        walk.at = forget(walk.at & label | target & !label, read);
+        walk.count = forget(walk.count - one(!label), read);
+        *have = forget(*have, read);
+        *pointers += one(!label);
+        if *pointers > MAX_POINTERS {
+            return Some(0);
+        }
+        *pointers = forget(*pointers, read);
+        None
+    }
+}
+
+/// [`Labels::text`] turn by turn.
+struct Text<'a, B, S> {
+    at: usize,
+    /// Not 0: the label goes on from a turn before.
+    open: usize,
+    count: usize,
+    hash: Hash,
+    labels: &'a mut Labels,
+    bytes: &'a B,
+    seeds: &'a S,
+    end: usize,
+}
+
+impl<B: Bytes, S: Seeds> Turn for Text<'_, B, S> {
+    type End = Walked;
+    const EACH: usize = 2;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<Walked> {
+        let Self { at, open, count, hash, labels, bytes, seeds, end } = self;
+        let rest = *end - *at;
+        let step = at_most_8(rest);
+        let Some(view) = bytes.view::<8>(*at + step - 8) else { return Some(Walked::CUT) };
+        let read = view.text::<0>();
+        let shift = 32 - 4 * step;
+        let word = (read >> shift) >> shift;
+        // The end is a dot, too.
+        let dots = first::<b'.'>(word) | ((0x80 << (4 * step)) << (4 * step));
+        if dots == 0 {
+            *hash = hash.word(*seeds, word, 8).next();
+            *open = 1;
+            *at += 8;
+        } else {
+            let mask = before(dots);
+            let length = bytes_of(mask);
+            if length == 0 && *open == 0 {
+                // Two dots in a row, or one in front; at the very end it is the root's.
+                if rest != 0 || *count == 0 {
+                    return Some(Walked::MALFORMED);
+                }
+                labels.count = *count as u64;
+                return Some(Walked::ended(*end));
+            }
+            labels.set(*count, hash.word(*seeds, word & mask, length));
+            *count += 1;
+            *at += length as usize + 1;
+            if *at > *end {
+                labels.count = *count as u64;
+                return Some(Walked::ended(*end));
+            }
+            *hash = Hash::label(*seeds);
+            *open = 0;
+        }
+        *at = forget(*at, read);
+        *open = forget(*open, read);
+        *count = forget(*count, read);
+        None
     }
 }
 

@@ -5,8 +5,9 @@
 
 use super::{
     hash::{Hash, Seeds},
-    labels::Labels,
+    labels::{Labels, MAX_LABELS},
 };
+use crate::turns::{Turn, take};
 
 /// A name, or a name above some.
 #[repr(C)]
@@ -78,22 +79,34 @@ pub trait NameStorage: Seeds {
 /// Row of the name: its own, or that of the names below the longest name in the table that it is below. 0: neither.
 #[inline(always)]
 pub fn find(table: &impl NameStorage, labels: &Labels) -> u32 {
-    let mut hash = Hash::root(table);
-    let mut left = labels.count();
-    let mut row = 0;
-    for _ in 0..super::labels::MAX_LABELS {
-        if left == 0 {
-            return row;
-        }
-        left -= 1;
-        hash = hash.below(labels.hash(left));
-        let Some(entry) = entry(table, hash) else { return row };
-        row = if left == 0 { entry.exact() } else { entry.below() };
-        if !entry.has_children() {
-            return row;
-        }
+    let left = labels.count();
+    if left == 0 {
+        return 0;
     }
-    row
+    take::<{ MAX_LABELS + 1 }, _>(Find { table, labels, hash: Hash::root(table), left, row: 0 }, 0)
+}
+
+struct Find<'a, T> {
+    table: &'a T,
+    labels: &'a Labels,
+    hash: Hash,
+    /// Labels to go, one at least.
+    left: usize,
+    row: u32,
+}
+
+impl<T: NameStorage> Turn for Find<'_, T> {
+    type End = u32;
+    const EACH: usize = 2;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<u32> {
+        self.left -= 1;
+        self.hash = self.hash.below(self.labels.hash(self.left));
+        let Some(entry) = entry(self.table, self.hash) else { return Some(self.row) };
+        self.row = if self.left == 0 { entry.exact() } else { entry.below() };
+        if self.left == 0 || !entry.has_children() { Some(self.row) } else { None }
+    }
 }
 
 /// Hashes of a name's suffixes, from its top-level label to the whole name.

@@ -4,10 +4,13 @@
 //! which, [`join`] puts records together, and [`hello`] reads what is then in one piece.
 
 use super::{Reading, Span};
-use crate::packet::access::{Bytes, at_most_8, forget};
+use crate::{
+    packet::access::{Bytes, at_most_8, forget},
+    turns::{Turn, take},
+};
 
 /// Extensions that are read: of the longest hello in one segment of 1,460 bytes no client sends a third.
-pub const MAX_EXTENSIONS: usize = 128;
+pub const MAX_EXTENSIONS: usize = 127;
 
 /// Of a record: type, version, length.
 const RECORD: usize = 5;
@@ -227,52 +230,92 @@ pub fn hello(bytes: &impl Bytes, start: usize, end: usize, hello: &mut Hello) ->
     extensions(bytes, at, end, random, hello)
 }
 
-/// `random` is a part of the hello's. Places are kept in the loop, what they hold is read after it.
+/// `random` is a part of the hello's. Places are kept in the turns, what they hold is read after them.
 #[inline(always)]
 fn extensions(bytes: &impl Bytes, start: usize, end: usize, random: [u64; 3], hello: &mut Hello) -> Reading {
     let [noise, ..] = random;
-    let mut at = start;
     // Each with noise of its own: the verifier would take equal ones for one value, and states where they are not for others.
-    let [mut name, mut alpn, mut ech] = random.map(|noise| forget(0, noise));
+    let [name, alpn, ech] = random.map(|noise| forget(0, noise));
     // One turn more than there are extensions, which finds the end.
-    for _ in 0..MAX_EXTENSIONS + 1 {
-        if at == end {
-            hello.ech = ech as u32;
-            if alpn != 0 {
-                let Some(list) = bytes.view::<6>(alpn) else { return Reading::Malformed };
-                let length = usize::from(list.u16::<4>());
-                if usize::from(list.u16::<2>()) != length + 2 {
-                    return Reading::Malformed;
-                }
-                hello.alpn = Span::new(alpn + 6, alpn + 6 + length);
-            }
-            return if name == 0 { Reading::NoName } else { server_name(bytes, name, hello) };
-        }
-        if at + 4 > end {
+    let read = take::<{ MAX_EXTENSIONS + 1 }, _>(Extensions { bytes, at: start, end, name, alpn, ech, noise }, Places::TOO_MANY);
+    if !matches!(read.reading, Reading::Name) {
+        return read.reading;
+    }
+    let Places { reading: _, name, alpn, ech } = read;
+    hello.ech = ech as u32;
+    if alpn != 0 {
+        let Some(list) = bytes.view::<6>(alpn) else { return Reading::Malformed };
+        let length = usize::from(list.u16::<4>());
+        if usize::from(list.u16::<2>()) != length + 2 {
             return Reading::Malformed;
         }
-        let Some(header) = bytes.view::<4>(at) else { return Reading::Malformed };
+        hello.alpn = Span::new(alpn + 6, alpn + 6 + length);
+    }
+    if name == 0 { Reading::NoName } else { server_name(bytes, name, hello) }
+}
+
+struct Extensions<'a, B> {
+    bytes: &'a B,
+    at: usize,
+    end: usize,
+    /// Where they are; 0: none yet.
+    name: usize,
+    alpn: usize,
+    /// Not 0: there is one.
+    ech: usize,
+    noise: u64,
+}
+
+/// Where extensions are, as in [`Extensions`].
+#[derive(Clone, Copy)]
+struct Places {
+    /// [`Reading::Name`]: all were seen.
+    reading: Reading,
+    name: usize,
+    alpn: usize,
+    ech: usize,
+}
+
+impl Places {
+    const MALFORMED: Self = Self { reading: Reading::Malformed, name: 0, alpn: 0, ech: 0 };
+    const TOO_MANY: Self = Self { reading: Reading::TooLong, ..Self::MALFORMED };
+}
+
+impl<B: Bytes> Turn for Extensions<'_, B> {
+    type End = Places;
+    const EACH: usize = 8;
+
+    #[inline(always)]
+    fn turn(&mut self) -> Option<Places> {
+        let Self { bytes, at, end, name, alpn, ech, noise } = self;
+        if *at == *end {
+            return Some(Places { reading: Reading::Name, name: *name, alpn: *alpn, ech: *ech });
+        }
+        if *at + 4 > *end {
+            return Some(Places::MALFORMED);
+        }
+        let Some(header) = bytes.view::<4>(*at) else { return Some(Places::MALFORMED) };
         let kind = header.u16::<0>();
-        let next = at + 4 + usize::from(header.u16::<2>());
-        if next > end {
-            return Reading::Malformed;
+        let next = *at + 4 + usize::from(header.u16::<2>());
+        if next > *end {
+            return Some(Places::MALFORMED);
         }
         // A type that is there twice is an error (RFC 8446 section 4.2), and servers differ in which one they take.
         if kind == SERVER_NAME {
-            if name != 0 {
-                return Reading::Malformed;
+            if *name != 0 {
+                return Some(Places::MALFORMED);
             }
-            name = forget(at, noise);
+            *name = forget(*at, *noise);
         }
         if kind == ALPN {
-            alpn = forget(at, noise);
+            *alpn = forget(*at, *noise);
         }
         if kind == ENCRYPTED_CLIENT_HELLO {
-            ech = forget(1, noise);
+            *ech = forget(1, *noise);
         }
-        at = forget(next, noise);
+        *at = forget(next, *noise);
+        None
     }
-    Reading::TooLong
 }
 
 /// The extension at `at`: a list of one name, of the one type that there is.

@@ -7,6 +7,8 @@
 
 use core::marker::PhantomData;
 
+use crate::turns::{Going, Turn};
+
 /// Largest offset that can be asked for: the verifier wants it bounded, no header starts beyond it, and it is far below the 64 KiB that a
 /// packet pointer may move.
 const MAX_OFFSET: usize = 0x3fff;
@@ -65,6 +67,30 @@ pub(crate) fn if_less(value: usize, limit: usize) -> usize {
 #[inline(always)]
 pub(crate) fn one(mask: usize) -> usize {
     mask.wrapping_neg()
+}
+
+/// Calls [`Going::go_on`] up to `calls` times, until there is nothing to go on with.
+#[inline(always)]
+pub(crate) fn repeat<T: Turn>(calls: usize, going: &mut Going<T>) {
+    #[cfg(target_arch = "bpf")]
+    {
+        extern "C" fn call<T: Turn>(_: u64, going: *mut Going<T>) -> u64 {
+            // SAFETY: what `repeat` was called with, which nothing else uses meanwhile.
+            unsafe { (*going).go_on() }.into()
+        }
+        type Call<T> = extern "C" fn(u64, *mut Going<T>) -> u64;
+        // SAFETY: `bpf_loop` (Linux 5.17) by its number in `linux/bpf.h`; it calls with the counter and the pointer that it is given here.
+        unsafe {
+            let bpf_loop: unsafe extern "C" fn(u32, Call<T>, *mut Going<T>, u64) -> i64 = core::mem::transmute(181usize);
+            bpf_loop(calls as u32, call::<T>, going, 0);
+        }
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    for _ in 0..calls {
+        if going.go_on() {
+            return;
+        }
+    }
 }
 
 /// A frame from its first byte to its last one that is in linear memory.

@@ -123,6 +123,10 @@ fn interest(device: u32) -> Interest {
 #[inline(never)]
 pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
     let (Some(buffers), Some(found)) = (names::buffers(), in_hand::found()) else { return 0 };
+    // What the state has is another packet's.
+    if found.inspected == 0 {
+        return 0;
+    }
     let (read, reading) = (Read::from_u32(what >> 8), Reading::from_u32(what & 0xff));
     let concerns = matches!(reading, Reading::Name)
         && buffers.state.number != 0
@@ -247,9 +251,10 @@ impl Shows for InHand {
     }
 }
 
-/// In [`edge_could_match`]: all rules hold at all times; whatever the service.
-pub const ALWAYS: u32 = u32::MAX;
-pub const ANY_SERVICE: u32 = 1 << 31;
+/// In [`edge_could_match`]: all rules hold at all times; whatever the service. Without the sign bit, which one side of a call would extend and
+/// the other not expect to be.
+pub const ALWAYS: u32 = 1 << 30;
+pub const ANY_SERVICE: u32 = 1 << 30;
 
 /// As [`engine::could_match`], with the places of rows; not 0: it is so.
 #[unsafe(no_mangle)]

@@ -12,10 +12,12 @@ pub mod client;
 mod directory;
 mod host;
 pub mod metrics;
+pub mod names;
 mod namespace;
 mod pass;
 pub mod plan;
 pub mod process;
+pub mod resolver;
 mod servers;
 pub mod signal;
 
@@ -27,7 +29,7 @@ use crate::command::{is_root, output};
 pub use directory::{Directory, LabId, remove_leftovers};
 pub use host::Host;
 pub use namespace::Namespace;
-use plan::{DEVICES, Device, RESOLVER, SERVERS, UPSTREAM_IPV4, UPSTREAM_IPV6, gateway};
+use plan::{DEVICES, Device, RESOLVER, RESOLVER_IPV6, SERVERS, UPSTREAM_IPV4, UPSTREAM_IPV6, gateway};
 pub use servers::Servers;
 
 /// The whole network, up and running but for the agent. Dropped, it is gone.
@@ -99,12 +101,14 @@ fn connect_outside(gateway: &Namespace, servers: &Namespace) -> Result<()> {
         &format!("addr add {UPSTREAM_IPV4}/24 dev eth0"),
         &format!("addr add {UPSTREAM_IPV6}/64 dev eth0"),
         &format!("addr add {RESOLVER}/32 dev lo"),
+        &format!("addr add {RESOLVER_IPV6}/128 dev lo"),
         "link set eth0 up",
         &format!("route add default via {}", gateway::OUTSIDE_IPV4),
         &format!("-6 route add default via {}", gateway::OUTSIDE_IPV6),
     ])?;
-    for server in SERVERS {
-        servers.ip(&[&format!("addr add {}/32 dev lo", server.ipv4), &format!("addr add {}/128 dev lo", server.ipv6)])?;
+    let servers_addresses = SERVERS.map(|server| (server.ipv4, server.ipv6));
+    for (ipv4, ipv6) in servers_addresses.into_iter().chain(names::SITES.map(|site| (site.ipv4, site.ipv6))) {
+        servers.ip(&[&format!("addr add {ipv4}/32 dev lo"), &format!("addr add {ipv6}/128 dev lo")])?;
     }
     Ok(())
 }

@@ -80,6 +80,8 @@ pub const SERVERS: [Server; 2] = [REPORTING, ELSEWHERE];
 
 /// The resolver that every device asks.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+/// The same one.
+pub const RESOLVER_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x53);
 
 /// Ports of the servers, by protocol.
 pub mod port {

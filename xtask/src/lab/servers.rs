@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 
 use super::directory::Directory;
 use super::namespace::Namespace;
-use super::plan::{RESOLVER, SERVERS, port};
+use super::plan::{RESOLVER, RESOLVER_IPV6, SERVERS, port};
 use super::process::{Process, wait_until};
+use super::{names, resolver};
 use crate::command::{find_program, output};
 
 /// The servers' processes. The threads of the others end with ours.
@@ -23,7 +24,7 @@ pub struct Servers {
 impl Servers {
     /// Starts all of them in the namespace, which has their addresses, and waits until they listen.
     pub fn start(namespace: Namespace, directory: &Directory) -> Result<Self> {
-        let mut processes = vec![resolver(&namespace)?];
+        let mut processes = vec![resolver::start(&namespace, &[RESOLVER.into(), RESOLVER_IPV6.into()])?];
         let certificate = directory.path().join("server.pem");
         make_certificate(directory)?;
         for address in SERVERS.iter().flat_map(|server| server.addresses()) {
@@ -47,27 +48,16 @@ impl Servers {
     }
 }
 
-/// dnsmasq, knowing the lab's names and no other.
-fn resolver(namespace: &Namespace) -> Result<Process> {
-    let mut command = namespace.command("dnsmasq");
-    command
-        .args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces", "--user=nobody"])
-        .args(["--pid-file=", "--log-facility=-", "--quiet-dhcp"])
-        .arg(format!("--listen-address={RESOLVER}"));
-    for server in SERVERS {
-        command.arg(format!("--host-record={},{},{}", server.name, server.ipv4, server.ipv6));
-    }
-    Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
-}
-
 /// One certificate and key for all names, in `server.pem`; clients trust it alone.
 fn make_certificate(directory: &Directory) -> Result<()> {
-    let names: Vec<_> = SERVERS.iter().map(|server| format!("DNS:{}", server.name)).collect();
+    let names: Vec<_> = SERVERS.iter().map(|server| server.name).chain(names::all()).map(|name| format!("DNS:{name}")).collect();
     let file = directory.path().join("server.pem");
     let mut openssl = Command::new(find_program("openssl").context("openssl is missing: run ./x setup --for run")?);
     openssl
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=edge lab"])
         .args(["-addext", &format!("subjectAltName={}", names.join(","))])
+        // Some clients take no authority's certificate for a server's.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         // Key and certificate after each other, in one file.
         .arg("-keyout")
         .arg(directory.path().join("server.key"))

@@ -37,6 +37,25 @@ struct Need {
     from: Purpose,
     what: What,
     package: &'static str,
+    /// Large, and one test's only: what needs it says so and goes without.
+    optional: bool,
+}
+
+impl Need {
+    const fn program(from: Purpose, name: &'static str, package: &'static str) -> Self {
+        Self { from, what: What::Program(name), package, optional: false }
+    }
+
+    const fn file(from: Purpose, path: &'static str, package: &'static str) -> Self {
+        Self { from, what: What::File(path), package, optional: false }
+    }
+
+    fn is_missing(&self) -> bool {
+        match self.what {
+            What::Program(name) => find_program(name).is_none(),
+            What::File(path) => !Path::new(path).exists(),
+        }
+    }
 }
 
 enum What {
@@ -45,37 +64,49 @@ enum What {
 }
 
 const NEEDS: &[Need] = &[
-    Need { from: Purpose::Run, what: What::File("/etc/services"), package: "netbase" },
-    Need { from: Purpose::Run, what: What::File("/usr/share/ieee-data/oui.csv"), package: "ieee-data" },
-    Need { from: Purpose::Run, what: What::File("/usr/share/tor/geoip"), package: "tor-geoipdb" },
-    Need { from: Purpose::Run, what: What::Program("ip"), package: "iproute2" },
-    Need { from: Purpose::Run, what: What::Program("ethtool"), package: "ethtool" },
-    Need { from: Purpose::Run, what: What::Program("curl"), package: "curl" },
-    Need { from: Purpose::Run, what: What::Program("openssl"), package: "openssl" },
-    Need { from: Purpose::Run, what: What::Program("dnsmasq"), package: "dnsmasq-base" },
-    Need { from: Purpose::Test, what: What::Program("promtool"), package: "prometheus" },
-    Need { from: Purpose::Bench, what: What::Program("xdp-filter"), package: "xdp-tools" },
-    Need { from: Purpose::Bench, what: What::Program("nft"), package: "nftables" },
-    Need { from: Purpose::Bench, what: What::Program("iptables"), package: "iptables" },
-    Need { from: Purpose::Bench, what: What::Program("ipset"), package: "ipset" },
-    Need { from: Purpose::Bench, what: What::Program("iperf3"), package: "iperf3" },
-    Need { from: Purpose::Ci, what: What::Program("qemu-system-x86_64"), package: "qemu-system-x86" },
+    Need::file(Purpose::Run, "/etc/services", "netbase"),
+    Need::file(Purpose::Run, "/usr/share/ieee-data/oui.csv", "ieee-data"),
+    Need::file(Purpose::Run, "/usr/share/tor/geoip", "tor-geoipdb"),
+    Need::program(Purpose::Run, "ip", "iproute2"),
+    Need::program(Purpose::Run, "ethtool", "ethtool"),
+    Need::program(Purpose::Run, "curl", "curl"),
+    Need::program(Purpose::Run, "openssl", "openssl"),
+    Need::program(Purpose::Run, "dnsmasq", "dnsmasq-base"),
+    Need::program(Purpose::Test, "promtool", "prometheus"),
+    Need::program(Purpose::Test, "dig", "bind9-dnsutils"),
+    Need { optional: true, ..Need::program(Purpose::Test, "chromium", "chromium") },
+    Need::program(Purpose::Bench, "xdp-filter", "xdp-tools"),
+    Need::program(Purpose::Bench, "nft", "nftables"),
+    Need::program(Purpose::Bench, "iptables", "iptables"),
+    Need::program(Purpose::Bench, "ipset", "ipset"),
+    Need::program(Purpose::Bench, "iperf3", "iperf3"),
+    Need::program(Purpose::Ci, "qemu-system-x86_64", "qemu-system-x86"),
 ];
 
 /// Installs what is missing for the purpose.
 pub fn provide(purpose: Purpose) -> Result<()> {
-    let is_missing = |need: &&Need| match need.what {
-        What::Program(name) => find_program(name).is_none(),
-        What::File(path) => !Path::new(path).exists(),
+    let missing = |optional| {
+        let needs = NEEDS.iter().filter(|need| purpose.includes(need.from) && need.optional == optional && need.is_missing());
+        needs.map(|need| need.package).collect::<Vec<_>>()
     };
-    let missing: Vec<_> = NEEDS.iter().filter(|need| purpose.includes(need.from)).filter(is_missing).map(|need| need.package).collect();
-    if missing.is_empty() {
-        return Ok(());
+    let (needed, wanted) = (missing(false), missing(true));
+    if !needed.is_empty() {
+        install_without_services(&needed)?;
     }
+    if !wanted.is_empty()
+        && is_root()
+        && let Err(error) = install(&wanted)
+    {
+        println!("setup: going on without {}: {error:#}", wanted.join(", "));
+    }
+    Ok(())
+}
+
+fn install_without_services(missing: &[&str]) -> Result<()> {
     let services: Vec<_> = SERVICES.iter().filter(|(package, _)| missing.contains(package)).map(|(_, service)| *service).collect();
     // Masked, a service is not started by its installation. Where there is no systemd, nothing starts it either.
     let _ = systemctl("mask", &services);
-    let installed = install(&missing).with_context(|| format!("these are missing: {}", missing.join(", ")));
+    let installed = install(missing).with_context(|| format!("these are missing: {}", missing.join(", ")));
     let _ = systemctl("unmask", &services);
     let _ = systemctl("disable", &services);
     installed

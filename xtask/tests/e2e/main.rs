@@ -4,6 +4,7 @@ mod frames;
 mod lab;
 mod lifecycle;
 mod modes;
+mod names;
 mod pinhole;
 mod reject;
 mod reload;

@@ -23,8 +23,16 @@ use crate::policy::compile::name_table::NameTable;
 
 /// Numbers as good as any: nobody attacks a packet that is tried out.
 const SEEDS_HERE: [u64; SEEDS] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 3, 5, 8];
-const SECRETS_HERE: [u64; SECRETS] =
-    [0x2545_f491_4f6c_dd1d, 0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03, 0xaef1_7502_108e_f2d9, 0x8cb9_2ba7_2f3d_8dd7, 3, 5, 8];
+const SECRETS_HERE: [u64; SECRETS] = [
+    0x2545_f491_4f6c_dd1d,
+    0x9e37_79b9_7f4a_7c15,
+    0xd1b5_4a32_d192_ed03,
+    0xaef1_7502_108e_f2d9,
+    0x8cb9_2ba7_2f3d_8dd7,
+    0xc2b2_ae3d_27d4_eb4f,
+    0x1656_67b1_9e37_79f9,
+    0x27d4_eb2f_1656_67c5,
+];
 const BUCKETS: usize = 1 << 14;
 /// There is but one.
 const GENERATION: u32 = 1;

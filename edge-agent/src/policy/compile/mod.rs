@@ -1,6 +1,7 @@
 //! Rules to tables: each dimension of a packet (device, remote, service) is cut into classes that no rule tells apart, and each class gets
 //! a row with a bit for every rule that it satisfies. A packet's rules are then the AND of three rows.
 
+mod inside;
 pub mod name_table;
 pub mod names;
 mod partition;
@@ -14,21 +15,20 @@ use jiff::Timestamp;
 
 use edge_ebpf::{
     abi::{
-        MAX_NAME_NUMBERS, MAX_RULES, MAX_SIGNATURE_BYTES, MAX_SIGNATURES, MAX_WORDS, NameRules, Row, Services, SignatureEntry, Verdict,
-        max_classes, service,
+        MAX_NAME_NUMBERS, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, NameRules, Row, Services, SignatureEntry, Verdict, max_classes, service,
     },
     packet::protocol,
 };
 
 use self::{
-    names::{NameClasses, RulesOfName},
+    names::NameClasses,
     partition::Partition,
     rows::{RowPool, set_bit},
 };
 pub use self::{timeline::Timeline, trie::Trie};
 use super::model::{
     Action, DeviceSelector, Domains, Family, Learned, PolicyId, PolicyInfo, PortProtocol, Ranges, RateLimit, RemoteSelector, Resolved,
-    Rule, ServiceMatch, Signal, Signature, SignatureId,
+    Rule, ServiceMatch, Signal,
 };
 
 /// Everything that a generation's program is loaded with.
@@ -198,7 +198,7 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
     let (v4_classes, v6_classes) = remotes(set, &mut pool);
     let nothing = pool.intern([0; MAX_WORDS]);
     let about_names = |rule: &Rule| {
-        rule.to.iter().any(|selector| matches!(selector, RemoteSelector::Destination(id) if set.destinations[id.index()].domains.sets.iter().any(|set| set.len() > 0)))
+        rule.to.iter().any(|selector| matches!(selector, RemoteSelector::Destination(id) if set.destinations[id.index()].domains.sets.iter().any(|set| !set.is_empty())))
     };
     let about_signatures = |rule: &Rule| rule.services.iter().any(|service| matches!(service, ServiceMatch::Signature(_)));
     let row_of_model = |wanted: &dyn Fn(&Rule) -> bool| {
@@ -209,9 +209,9 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
         row
     };
     let named = row_of_model(&about_names);
-    let names = names(set, &mut pool)?;
+    let names = inside::names(set, &mut pool)?;
     let signed = row_of_model(&about_signatures);
-    let signatures = signatures(set, &mut pool)?;
+    let signatures = inside::signatures(set, &mut pool)?;
     let timeline = Timeline::of(set, now, &mut pool).map_err(|combinations| CompileError::TooManySchedules { combinations })?;
     if pool.len() > max_classes(words) {
         return Err(CompileError::TooManyClasses { classes: pool.len(), limit: max_classes(words) });
@@ -345,63 +345,6 @@ fn remotes(set: &Resolved, pool: &mut RowPool) -> (Segments<u32>, Segments<u128>
     let row_of_class: Vec<u32> = partition.classes().map(&mut row_of).collect();
     let v6 = partition.segments(&row_of_class);
     (v4, v6)
-}
-
-/// The rules of each name, by the number that the name has.
-fn names(set: &Resolved, pool: &mut RowPool) -> Result<Option<CompiledNames>, CompileError> {
-    let names = NameClasses::of(set);
-    if names.is_empty() {
-        return Ok(None);
-    }
-    let numbers = names.rows().len();
-    if numbers > MAX_NAME_NUMBERS {
-        return Err(CompileError::TooManyNames { numbers });
-    }
-    let has_learned_monitored = names.rows().iter().any(|rules| rules.learned_monitored != [0; MAX_WORDS]);
-    let rules = names
-        .rows()
-        .iter()
-        .map(|RulesOfName { carried, learned, learned_monitored }| NameRules {
-            carried: pool.intern(*carried),
-            learned: pool.intern(*learned),
-            learned_monitored: pool.intern(*learned_monitored),
-            reserved: 0,
-        })
-        .collect();
-    Ok(Some(CompiledNames { names, rules, has_learned_monitored }))
-}
-
-/// An entry for each range of ports of each signature that a rule asks for.
-fn signatures(set: &Resolved, pool: &mut RowPool) -> Result<Vec<SignatureEntry>, CompileError> {
-    let mut entries = Vec::new();
-    for (id, signature) in (0..).map(SignatureId).zip(&set.signatures) {
-        let mut row = [0; MAX_WORDS];
-        for (index, _) in set.rules.iter().enumerate().filter(|(_, rule)| rule.services.contains(&ServiceMatch::Signature(id))) {
-            set_bit(&mut row, index);
-        }
-        if row == [0; MAX_WORDS] {
-            continue;
-        }
-        let class = pool.intern(row);
-        let Signature { policy: _, name: _, protocol, ports, offset, bytes } = signature;
-        let mut entry = SignatureEntry { class, offset: *offset, length: bytes.len() as u16, ..SignatureEntry::default() };
-        entry.protocol = match protocol {
-            PortProtocol::Tcp => protocol::TCP,
-            PortProtocol::Udp => protocol::UDP,
-        };
-        for (place, byte) in bytes.iter().enumerate().take(MAX_SIGNATURE_BYTES) {
-            if let Some(byte) = byte {
-                entry.value[place / 8] |= u64::from(*byte) << (8 * (place % 8));
-                entry.mask[place / 8] |= 0xff << (8 * (place % 8));
-            }
-        }
-        entries.extend(ports.iter().map(|(first_port, last_port)| SignatureEntry {
-            first_port: *first_port,
-            last_port: *last_port,
-            ..entry
-        }));
-    }
-    if entries.len() > MAX_SIGNATURES { Err(CompileError::TooManySignatures { entries: entries.len() }) } else { Ok(entries) }
 }
 
 /// The same for places of the service table.

@@ -8,7 +8,7 @@ const LINE_STEPS: usize = 224;
 /// Blanks between the header's name and its value.
 const BLANKS: usize = 8;
 /// Bytes in which a host must end.
-const HOST: usize = 33 * STEP;
+const HOST: usize = 32 * STEP;
 
 const METHODS: [&[u8]; 15] = [
     b"GET ",

@@ -3,7 +3,7 @@
 use super::name::{Name, text};
 
 /// Extensions that are read.
-const EXTENSIONS: usize = 128;
+const EXTENSIONS: usize = 127;
 /// Records that a hello may be cut into, and its bytes then; of what holds them as many are looked at.
 const RECORDS: usize = 32;
 pub const LONGEST: usize = 4088;
