@@ -8,12 +8,18 @@ use std::time::{Duration, Instant};
 use edge_agent::config::TableSizes;
 use edge_agent::dataplane::snapshot::Role;
 use edge_agent::dataplane::{Dataplane, Settings, WantedInterface, WantedMode};
+use edge_agent::engine::frame::{Ends, FrameSpec, Transport};
+use edge_agent::engine::message;
 use edge_agent::policy::model::Action;
+use edge_agent::quic::made;
 use edge_agent::server::control::{AskError, Request, StatusReport, ask};
 use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_ebpf::name::quic::version::V1;
+use edge_ebpf::packet::Mac;
 
 use crate::namespace::{Namespace, ip, privileged};
 use crate::policies::all;
+use crate::sender::Sender;
 
 const HEAD: &str = "apiVersion: edge/v1\nkind: Policy\nmetadata: {name: p, title: t}\nspec:\n";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -323,4 +329,38 @@ fn a_running_agent_detaches_and_ends_on_command() {
     assert!(status.success());
     assert_eq!(agent.run("status").status.code(), Some(1), "nothing is enforced");
     assert!(String::from_utf8_lossy(&agent.run("detach").stdout).contains("nothing to detach"));
+}
+
+#[test]
+fn an_initial_that_is_held_passes_or_not_by_its_name_once_the_agent_has_read_it() {
+    let Some(mut agent) = Agent::with_lan("an_initial_that_is_held") else { return };
+    let to = "  destinations: {vendor: {domains: [miui.com]}}\n";
+    agent.replace("policies/p.yaml", &format!("{HEAD}{to}  rules: [{{id: r, from: all, to: [vendor], action: drop}}]\n"));
+    let config = fs::read_to_string(agent.path("agent.yaml")).expect("a file");
+    agent.replace("agent.yaml", &format!("{config}names: {{quic: inspect}}\n"));
+    let before = agent.started();
+    let (named, other) = (initial(40_001, "connect.miui.com"), initial(40_002, "example.com"));
+    // As fast as a socket takes them: far more than is copied.
+    let sender = Sender::start("device", vec![named.clone(), other.clone()]);
+    let passed = |report: &StatusReport| report.interfaces[0].verdicts.get("pass").map_or(0, |count| count.packets);
+    let rule = |report: &StatusReport| report.rules.iter().find(|rule| rule.policy == "p").map_or(0, |rule| rule.count.packets);
+    let settled = passed(&before) + 1000;
+    let first = agent.until("aware of both names", |report| rule(report) > 0 && passed(report) > settled);
+    assert!(first.uninspectable.iter().any(|row| (row.reason.as_str(), row.verdict.as_str()) == ("quic", "drop")));
+
+    agent.replace("policies/p.yaml", &format!("{HEAD}{to}  rules: [{{id: s, from: all, to: [vendor], action: drop}}]\n"));
+    let anew =
+        |report: &StatusReport| report.rules.iter().find(|rule| rule.rule == "s" && rule.active).map_or(0, |rule| rule.count.packets);
+    let second = agent.until("aware of them again after a swap", |report| anew(report) > 0);
+    agent.until("passing the other", |report| passed(report) > passed(&second) + 1000);
+    assert!(sender.end() > 0);
+}
+
+/// A client's first datagram, which names a server.
+fn initial(port: u16, server_name: &str) -> Vec<u8> {
+    let server_name = Some(server_name.as_bytes());
+    let hello = message::Hello { server_name, ech: false, padding: None, record: None }.build().split_off(5);
+    let payload = made::initial(V1, 0, &[7; 8], &[7; 8], 0, &made::crypto(0, &hello));
+    let ends = Ends::to(std::net::IpAddr::from([203, 0, 113, 5]));
+    FrameSpec { payload, ..FrameSpec::new(Mac(0x6409_8000_0001), ends, Transport::Udp { source: port, destination: 443 }) }.build()
 }

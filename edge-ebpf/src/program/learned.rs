@@ -49,8 +49,7 @@ pub fn look_up(address: Address) -> bool {
     let second = clock::second();
     let generation = constants::generation() as u16;
     let mut any = 0;
-    for way in 0..WAYS {
-        let entry = bucket[way];
+    for (way, entry) in bucket.iter().enumerate() {
         if entry.holds(tag, second) {
             let number = if entry.generation == generation { u32::from(entry.number) } else { edge_learned_anew(place, way as u32) };
             buffers.state.shown.learned[way] = number;
@@ -119,9 +118,8 @@ pub fn remember(address: Address, ttl: u32, name: &Name<'_>) -> bool {
     let generation = constants::generation() as u16;
     let first = place * WAYS as u32;
     let mut way = WAYS;
-    for known in 0..WAYS {
-        let same = bucket[known].tag == tag && maps::LEARNED_NAMES.get(first + known as u32).is_some_and(|known| known.hash == name.hash);
-        if same {
+    for (known, entry) in bucket.iter().enumerate() {
+        if entry.tag == tag && maps::LEARNED_NAMES.get(first + known as u32).is_some_and(|noted| noted.hash == name.hash) {
             way = known;
         }
     }
