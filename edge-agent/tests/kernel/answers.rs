@@ -16,7 +16,7 @@ use edge_agent::policy::model::Action;
 use edge_ebpf::abi::{OnUninspectable, Reason};
 
 use crate::namespace::{Namespace, ip, privileged, run};
-use crate::policies::all;
+use crate::policies::all_named as all;
 use crate::swap::{settings, swap};
 
 const INSIDE: (&str, Role, WantedMode) = ("lan.7", Role::Inside, WantedMode::Native);

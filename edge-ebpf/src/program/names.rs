@@ -405,6 +405,7 @@ pub fn keep(raw: *mut xdp_md) {
     // SAFETY: the eight bytes before the hello are the two numbers, and it has room behind them.
     unsafe {
         (&raw mut (*hello).length).write_unaligned(length);
-        let _ = maps::HELLOS.insert(buffers.state.flow_hash, &*hello, 0);
+        let hello = &*hello;
+        let _ = maps::HELLOS.insert(buffers.state.flow_hash, hello, 0);
     }
 }
