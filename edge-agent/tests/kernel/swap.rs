@@ -1,7 +1,7 @@
 //! Generations on real interfaces: attached, taken over, replaced, and left alone when something fails.
 
 use crate::namespace::{Namespace, ip, privileged};
-use crate::policies::all;
+use crate::policies::all_named as all;
 use aya::maps::{Array, MapData};
 use edge_agent::config::TableSizes;
 use edge_agent::dataplane::error::Error;
