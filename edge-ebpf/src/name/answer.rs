@@ -165,17 +165,17 @@ pub fn walk(bytes: &impl Bytes, message: Span, answer: &mut Answer) -> Reading {
 /// Behind the name at `at`, whose pointers are not followed. 0: it is none, or not all there.
 #[inline(always)]
 fn skip(bytes: &impl Bytes, at: usize, noise: u64) -> usize {
-    take::<{ MAX_LABELS + 1 }, _>(Skip { bytes, at: forget(at, noise), noise }, 0)
+    take::<{ MAX_LABELS + 1 }, _>(Skip { bytes: *bytes, at: forget(at, noise), noise }, 0, noise).0
 }
 
-struct Skip<'a, B> {
-    bytes: &'a B,
+struct Skip<B> {
+    bytes: B,
     at: usize,
     noise: u64,
 }
 
-impl<B: Bytes> Turn for Skip<'_, B> {
-    type End = usize;
+impl<B: Bytes> Turn for Skip<B> {
+    const FIRST: usize = 8;
     const EACH: usize = 8;
 
     #[inline(always)]
@@ -200,13 +200,18 @@ fn answers(bytes: &impl Bytes, at: usize, end: usize, records: usize, noise: u64
     let left = forget(records, noise.wrapping_add(1));
     let addresses = forget(0, noise.wrapping_add(2));
     let names = forget(1, noise.wrapping_add(3));
-    take::<{ MAX_STEPS + 1 }, _>(Answers { bytes, at: forget(at, noise), end, left, addresses, names, noise, answer }, Reading::TooLong)
+    let answers = Answers { bytes: *bytes, at: forget(at, noise), end, left, addresses, names, noise, answer };
+    let (reading, Answers { addresses, names, answer, .. }) = take::<{ MAX_STEPS + 1 }, _>(answers, Reading::TooLong as usize, noise);
+    if reading != Reading::Name as usize {
+        return Reading::from_u32(reading as u32);
+    }
+    found(addresses, names, answer)
 }
 
 /// Each turn takes a label of a record's owner, or the rest of the owner and the record. What it is makes no branches, since the verifier
 /// would follow each: a place is written in every turn, and counted where it is an address's or a name's.
 struct Answers<'a, B> {
-    bytes: &'a B,
+    bytes: B,
     at: usize,
     end: usize,
     /// Records to go.
@@ -218,29 +223,29 @@ struct Answers<'a, B> {
 }
 
 impl<B: Bytes> Turn for Answers<'_, B> {
-    type End = Reading;
+    const FIRST: usize = 16;
     const EACH: usize = 8;
 
     #[inline(always)]
-    fn turn(&mut self) -> Option<Reading> {
+    fn turn(&mut self) -> Option<usize> {
         let Self { bytes, at, end, left, addresses, names, noise, answer } = self;
         if *left == 0 {
-            return Some(found(*addresses, *names, answer));
+            return Some(Reading::Name as usize);
         }
-        let Some(view) = bytes.view::<1>(*at) else { return Some(Reading::Malformed) };
+        let Some(view) = bytes.view::<1>(*at) else { return Some(Reading::Malformed as usize) };
         let length = usize::from(view.u8::<0>());
         if length > MAX_LABEL && length < POINTER {
-            return Some(Reading::Malformed);
+            return Some(Reading::Malformed as usize);
         }
         let label = if_less(length.wrapping_sub(1) & 0xff, MAX_LABEL);
         // A pointer has a second byte.
         let data = *at + 1 + (length >> 7) + RECORD;
         // Behind a label as many bytes must follow.
-        let Some(record) = bytes.view::<RECORD>(data - RECORD) else { return Some(Reading::Malformed) };
+        let Some(record) = bytes.view::<RECORD>(data - RECORD) else { return Some(Reading::Malformed as usize) };
         let size = usize::from(record.u16::<8>());
         *at = (*at + 1 + length) & label | (data + size) & !label;
         if *at > *end {
-            return Some(Reading::Malformed);
+            return Some(Reading::Malformed as usize);
         }
         let kind = (u64::from(record.u32::<0>()) << 16 | size as u64) as usize;
         let [wide, narrow, target] = [kind ^ AAAA, kind ^ A, (kind >> 16) ^ CNAME].map(|differs| one(if_zero(differs) & !label));

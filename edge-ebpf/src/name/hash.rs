@@ -53,10 +53,10 @@ pub(super) const fn first_below<const LIMIT: u8>(word: u64) -> u64 {
     word.wrapping_sub(LIMIT as u64 * ONE) & !word & TOP
 }
 
-/// The bytes before the one whose top bit is the lowest of `marks`, as ones.
+/// The bytes before the one whose top bit is the lowest of `marks`, as ones. Where there is none, these are all eight for [`bytes_of`].
 #[inline(always)]
 pub(super) const fn before(marks: u64) -> u64 {
-    ((marks & marks.wrapping_neg()) - 1) >> 7
+    (marks & marks.wrapping_neg()).wrapping_sub(1) >> 7
 }
 
 /// How many bytes a mask of [`before`] has.

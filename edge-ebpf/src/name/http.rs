@@ -102,7 +102,7 @@ pub fn request(bytes: &impl Bytes, start: usize, end: usize, host: &mut Span) ->
             value = place.at;
         }
     }
-    authority(bytes, forget(value, word), end, host)
+    authority(bytes, forget(value, word), end, word, host)
 }
 
 /// Of the method that `word` begins with, as far as it is `there`, with the blank behind it. 0: none that is known.
@@ -116,7 +116,6 @@ fn method_length(word: u64, there: u64) -> usize {
     0
 }
 
-#[derive(Clone, Copy)]
 struct Place {
     reading: Reading,
     at: usize,
@@ -133,16 +132,17 @@ impl Place {
 #[inline(always)]
 fn header(bytes: &impl Bytes, target: usize, end: usize, noise: u64) -> Place {
     let (lines, starts) = (forget(0, noise.wrapping_add(1)), forget(0, noise.wrapping_add(2)));
-    let place = take::<STEPS, _>(Lines { bytes, at: target, end, lines, starts }, Place::none(Reading::TooLong));
-    if !matches!(place.reading, Reading::Name) {
-        return place;
+    let lines = Lines { bytes: *bytes, at: target, end, lines, starts };
+    let (reading, Lines { at, .. }) = take::<STEPS, _>(lines, Reading::TooLong as usize, noise);
+    if reading != Reading::Name as usize {
+        return Place::none(Reading::from_u32(reading as u32));
     }
-    blanks(bytes, forget(place.at + HOST.length, noise), end)
+    blanks(bytes, forget(at + HOST.length, noise), end)
 }
 
 /// Lines up to the Host header.
-struct Lines<'a, B> {
-    bytes: &'a B,
+struct Lines<B> {
+    bytes: B,
     at: usize,
     end: usize,
     /// Not 0: the first line's end, with the version before it, was seen.
@@ -151,24 +151,24 @@ struct Lines<'a, B> {
     starts: usize,
 }
 
-impl<B: Bytes> Turn for Lines<'_, B> {
-    type End = Place;
-    const EACH: usize = 2;
+impl<B: Bytes> Turn for Lines<B> {
+    const FIRST: usize = 48;
+    const EACH: usize = 4;
 
     #[inline(always)]
-    fn turn(&mut self) -> Option<Place> {
+    fn turn(&mut self) -> Option<usize> {
         let Self { bytes, at, end, lines, starts } = self;
         if *at >= *end {
-            return Some(Place::none(Reading::Incomplete));
+            return Some(Reading::Incomplete as usize);
         }
-        let Some((word, step)) = read(*bytes, *at, *end) else { return Some(Place::none(Reading::Malformed)) };
+        let Some((word, step)) = read(bytes, *at, *end) else { return Some(Reading::Malformed as usize) };
         if *starts != 0 {
             if (fold(word) ^ HOST.word) & HOST.mask == 0 {
-                return Some(Place { reading: Reading::Name, at: *at });
+                return Some(Reading::Name as usize);
             }
             let letter = word as u8;
             if letter == b'\r' || letter == b'\n' {
-                return Some(Place::none(Reading::NoName));
+                return Some(Reading::NoName as usize);
             }
         }
         let breaks = first::<b'\n'>(word);
@@ -179,10 +179,10 @@ impl<B: Bytes> Turn for Lines<'_, B> {
             *at += bytes_of(before(breaks)) as usize + 1;
             if *lines == 0 {
                 // "HTTP/1.1" and the line's end, which may lack the carriage return (RFC 9112 section 2.2).
-                let Some(line) = bytes.view::<10>(*at - 10) else { return Some(Place::none(Reading::Malformed)) };
+                let Some(line) = bytes.view::<10>(*at - 10) else { return Some(Reading::Malformed as usize) };
                 let differs = (line.text::<0>() ^ VERSION.word) & VERSION.mask != 0;
                 if differs && (line.text::<1>() ^ VERSION.word) & VERSION.mask != 0 {
-                    return Some(Place::none(Reading::Other));
+                    return Some(Reading::Other as usize);
                 }
                 *lines = 1;
             }
@@ -214,41 +214,40 @@ fn blanks(bytes: &impl Bytes, value: usize, end: usize) -> Place {
 
 /// A host with or without a port. An address in brackets is no name.
 #[inline(always)]
-fn authority(bytes: &impl Bytes, start: usize, end: usize, host: &mut Span) -> Reading {
-    let at = start;
-    let authority = Authority { bytes, start, at, end };
-    let place = take::<HOST_STEPS, _>(authority, Place::none(Reading::TooLong));
-    if matches!(place.reading, Reading::Name) {
-        *host = Span::new(start, place.at);
+fn authority(bytes: &impl Bytes, start: usize, end: usize, noise: u64, host: &mut Span) -> Reading {
+    let (reading, Authority { at, .. }) =
+        take::<HOST_STEPS, _>(Authority { bytes: *bytes, start, at: start, end }, Reading::TooLong as usize, noise);
+    if reading == Reading::Name as usize {
+        *host = Span::new(start, at);
     }
-    place.reading
+    Reading::from_u32(reading as u32)
 }
 
-struct Authority<'a, B> {
-    bytes: &'a B,
+struct Authority<B> {
+    bytes: B,
     start: usize,
     at: usize,
     end: usize,
 }
 
-impl<B: Bytes> Turn for Authority<'_, B> {
-    type End = Place;
-    const EACH: usize = 2;
+impl<B: Bytes> Turn for Authority<B> {
+    const FIRST: usize = 4;
+    const EACH: usize = 4;
 
     #[inline(always)]
-    fn turn(&mut self) -> Option<Place> {
+    fn turn(&mut self) -> Option<usize> {
         let Self { bytes, start, at, end } = self;
         if *at >= *end {
-            return Some(Place::none(Reading::Incomplete));
+            return Some(Reading::Incomplete as usize);
         }
-        let Some((word, step)) = read(*bytes, *at, *end) else { return Some(Place::none(Reading::Malformed)) };
+        let Some((word, step)) = read(bytes, *at, *end) else { return Some(Reading::Malformed as usize) };
         // What may follow a host: a port, a path, a query, a blank, the line's end. A user before it ("@") is none of HTTP's.
         let stops = first_below::<0x21>(word) | first::<b':'>(word) | first::<b'/'>(word) | first::<b'?'>(word) | first::<b'#'>(word);
         let odd = first::<b'@'>(word) | first::<b'['>(word);
         let length = if stops == 0 { 8 } else { bytes_of(before(stops)) as usize };
         if odd != 0 && bytes_of(before(odd)) < length as u64 {
             let bracket = *at == *start && word as u8 == b'[';
-            return Some(Place::none(if bracket { Reading::NoName } else { Reading::Malformed }));
+            return Some(if bracket { Reading::NoName as usize } else { Reading::Malformed as usize });
         }
         *at += length;
         if stops != 0 {
@@ -260,7 +259,7 @@ impl<B: Bytes> Turn for Authority<'_, B> {
             } else {
                 Reading::Name
             };
-            return Some(Place { reading, at: *at });
+            return Some(reading as usize);
         }
         *at = forget(*at, word);
         None

@@ -63,11 +63,20 @@ impl Labels {
     /// Reads the DNS name at `at`, which must end before `end`. There are at least eight bytes before it.
     #[inline(always)]
     pub fn wire(&mut self, bytes: &impl Bytes, seeds: &impl Seeds, at: usize, end: usize) -> Walked {
-        let limit = at + MAX_NAME;
         let Some(view) = bytes.view::<8>(at - 8) else { return Walked::CUT };
         let noise = view.text::<0>();
-        let wire = Wire { walk: Walk::new(seeds, at, noise), labels: self, bytes, seeds, limit, end };
-        take::<PLACES, _>(wire, Walked::MALFORMED)
+        let limit = forget(at + MAX_NAME, noise);
+        let wire = Wire { walk: Walk::new(seeds, at, noise), labels: self, bytes: *bytes, seeds };
+        let (walked, _) = take::<PLACES, _>(wire, MALFORMED, noise);
+        if walked <= MALFORMED {
+            Walked(walked as u64)
+        } else if walked > end {
+            Walked::CUT
+        } else if walked > limit {
+            Walked::MALFORMED
+        } else {
+            Walked(walked as u64)
+        }
     }
 
     /// Reads the name at `at` in the DNS `message`, where compression pointers may stand in it, each to an earlier place than its own. `out`
@@ -81,8 +90,8 @@ impl Labels {
         let noise = view.text::<0>();
         let walk = Walk::new(seeds, at, noise);
         let (have, pointers) = (forget(0, noise.wrapping_add(3)), forget(0, noise.wrapping_add(4)));
-        let unpack = Unpack { walk, labels: self, bytes, seeds, out, start, end, have, pointers };
-        take::<{ PLACES + MAX_POINTERS }, _>(unpack, 0)
+        let unpack = Unpack { walk, labels: self, bytes: *bytes, seeds, out, start, end, have, pointers };
+        take::<{ PLACES + MAX_POINTERS }, _>(unpack, 0, noise).0
     }
 
     /// Reads the text from `at` to before `end`, of which a dot at the end is no part. There are at least eight bytes before it.
@@ -96,49 +105,43 @@ impl Labels {
         // Not the same noise: the verifier would take them for one value, and states where they are not for others.
         let (count, open) = (forget(0, noise.wrapping_add(1)), forget(0, noise.wrapping_add(2)));
         let (at, end) = (forget(at, noise), forget(end, noise));
-        let text = Text { at, open, count, hash: Hash::label(seeds), labels: self, bytes, seeds, end };
-        take::<PLACES, _>(text, Walked::MALFORMED)
+        let text = Text { at, open, count, hash: Hash::label(seeds), labels: self, bytes: *bytes, seeds, end };
+        Walked(take::<PLACES, _>(text, MALFORMED, noise).0 as u64)
     }
 }
+
+/// A [`Walked`] as a turn's end.
+const CUT: usize = Walked::CUT.0 as usize;
+const MALFORMED: usize = Walked::MALFORMED.0 as usize;
 
 /// [`Labels::wire`] turn by turn.
 struct Wire<'a, B, S> {
     walk: Walk,
     labels: &'a mut Labels,
-    bytes: &'a B,
+    bytes: B,
     seeds: &'a S,
-    end: usize,
-    /// Behind the longest name.
-    limit: usize,
 }
 
 impl<B: Bytes, S: Seeds> Turn for Wire<'_, B, S> {
-    type End = Walked;
+    const FIRST: usize = 8;
     const EACH: usize = 8;
 
     #[inline(always)]
-    fn turn(&mut self) -> Option<Walked> {
+    fn turn(&mut self) -> Option<usize> {
         let between = self.walk.is_between();
         // A type follows the name, so there is a second byte.
-        let Some(view) = self.bytes.view::<2>(self.walk.at) else { return Some(Walked::CUT) };
+        let Some(view) = self.bytes.view::<2>(self.walk.at) else { return Some(CUT) };
         let length = usize::from(view.u8::<0>()) & between;
         if length | !between == 0 {
             self.labels.count = self.walk.count as u64;
-            let behind = self.walk.at + 1;
-            return Some(if behind > self.end {
-                Walked::CUT
-            } else if behind > self.limit {
-                Walked::MALFORMED
-            } else {
-                Walked::ended(behind)
-            });
+            return Some(self.walk.at + 1);
         }
         // A pointer, or one of the kinds of labels that were given up (RFC 6891 section 5).
         if length > MAX_LABEL {
-            return Some(Walked::MALFORMED);
+            return Some(MALFORMED);
         }
-        let taken = self.walk.step(self.labels, self.bytes, self.seeds, length, between);
-        if taken.is_none() { Some(Walked::CUT) } else { None }
+        let taken = self.walk.step(self.labels, &self.bytes, self.seeds, length, between);
+        if taken.is_none() { Some(CUT) } else { None }
     }
 }
 
@@ -146,7 +149,7 @@ impl<B: Bytes, S: Seeds> Turn for Wire<'_, B, S> {
 struct Unpack<'a, B, S> {
     walk: Walk,
     labels: &'a mut Labels,
-    bytes: &'a B,
+    bytes: B,
     seeds: &'a S,
     out: HeldMut<'a, UNPACKED>,
     /// Of the message.
@@ -158,8 +161,9 @@ struct Unpack<'a, B, S> {
 }
 
 impl<B: Bytes, S: Seeds> Turn for Unpack<'_, B, S> {
-    type End = usize;
-    const EACH: usize = 4;
+    // The stack is short.
+    const FIRST: usize = 0;
+    const EACH: usize = 8;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {
@@ -181,7 +185,7 @@ impl<B: Bytes, S: Seeds> Turn for Unpack<'_, B, S> {
         out.set_text(*have, first as u64);
         *have += one(between & label);
         let length = first & label | one(!label);
-        let Some(Taken { word, length, read }) = walk.step(labels, *bytes, *seeds, length, between) else { return Some(0) };
+        let Some(Taken { word, length, read }) = walk.step(labels, bytes, *seeds, length, between) else { return Some(0) };
         out.set_text(*have, word);
         *have = forget(*have + (length & label), read);
         let target = *start + ((first << 8 | word as usize & 0xff) & TARGET);
@@ -209,21 +213,21 @@ struct Text<'a, B, S> {
     count: usize,
     hash: Hash,
     labels: &'a mut Labels,
-    bytes: &'a B,
+    bytes: B,
     seeds: &'a S,
     end: usize,
 }
 
 impl<B: Bytes, S: Seeds> Turn for Text<'_, B, S> {
-    type End = Walked;
-    const EACH: usize = 2;
+    const FIRST: usize = 8;
+    const EACH: usize = 4;
 
     #[inline(always)]
-    fn turn(&mut self) -> Option<Walked> {
+    fn turn(&mut self) -> Option<usize> {
         let Self { at, open, count, hash, labels, bytes, seeds, end } = self;
         let rest = *end - *at;
         let step = at_most_8(rest);
-        let Some(view) = bytes.view::<8>(*at + step - 8) else { return Some(Walked::CUT) };
+        let Some(view) = bytes.view::<8>(*at + step - 8) else { return Some(CUT) };
         let read = view.text::<0>();
         let shift = 32 - 4 * step;
         let word = (read >> shift) >> shift;
@@ -239,17 +243,17 @@ impl<B: Bytes, S: Seeds> Turn for Text<'_, B, S> {
             if length == 0 && *open == 0 {
                 // Two dots in a row, or one in front; at the very end it is the root's.
                 if rest != 0 || *count == 0 {
-                    return Some(Walked::MALFORMED);
+                    return Some(MALFORMED);
                 }
                 labels.count = *count as u64;
-                return Some(Walked::ended(*end));
+                return Some(*end);
             }
             labels.set(*count, hash.word(*seeds, word & mask, length));
             *count += 1;
             *at += length as usize + 1;
             if *at > *end {
                 labels.count = *count as u64;
-                return Some(Walked::ended(*end));
+                return Some(*end);
             }
             *hash = Hash::label(*seeds);
             *open = 0;

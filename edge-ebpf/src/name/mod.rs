@@ -64,7 +64,8 @@ impl Reading {
     }
 }
 
-/// Where the walk over a name ended: behind it, or with a fault. One number, as the kernel's functions return it.
+/// Where the walk over a name ended: behind it, or with a fault. One number, as the kernel's functions return it: what is behind a name is
+/// behind a frame's headers, so beyond the faults' numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Walked(pub u64);
 
@@ -74,11 +75,6 @@ impl Walked {
     /// A compression pointer, an empty label, or more bytes than a name may have.
     pub const MALFORMED: Self = Self(1);
 
-    /// `at` is behind a frame's headers, so beyond the faults' numbers.
-    #[inline(always)]
-    const fn ended(at: usize) -> Self {
-        Self(at as u64)
-    }
     #[inline(always)]
     pub const fn is_fault(self) -> bool {
         self.0 <= Self::MALFORMED.0

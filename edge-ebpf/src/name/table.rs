@@ -83,7 +83,10 @@ pub fn find(table: &impl NameStorage, labels: &Labels) -> u32 {
     if left == 0 {
         return 0;
     }
-    take::<{ MAX_LABELS + 1 }, _>(Find { table, labels, hash: Hash::root(table), left, row: 0 }, 0)
+    // Nothing is known of a hash.
+    let noise = labels.hash(0).tag;
+    let find = Find { table, labels, hash: Hash::root(table), left, row: 0 };
+    take::<{ MAX_LABELS + 1 }, _>(find, 0, noise).1.row
 }
 
 struct Find<'a, T> {
@@ -96,16 +99,16 @@ struct Find<'a, T> {
 }
 
 impl<T: NameStorage> Turn for Find<'_, T> {
-    type End = u32;
-    const EACH: usize = 2;
+    const FIRST: usize = 8;
+    const EACH: usize = 4;
 
     #[inline(always)]
-    fn turn(&mut self) -> Option<u32> {
+    fn turn(&mut self) -> Option<usize> {
         self.left -= 1;
         self.hash = self.hash.below(self.labels.hash(self.left));
-        let Some(entry) = entry(self.table, self.hash) else { return Some(self.row) };
+        let Some(entry) = entry(self.table, self.hash) else { return Some(0) };
         self.row = if self.left == 0 { entry.exact() } else { entry.below() };
-        if self.left == 0 || !entry.has_children() { Some(self.row) } else { None }
+        if self.left == 0 || !entry.has_children() { Some(0) } else { None }
     }
 }
 

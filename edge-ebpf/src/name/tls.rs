@@ -237,11 +237,11 @@ fn extensions(bytes: &impl Bytes, start: usize, end: usize, random: [u64; 3], he
     // Each with noise of its own: the verifier would take equal ones for one value, and states where they are not for others.
     let [name, alpn, ech] = random.map(|noise| forget(0, noise));
     // One turn more than there are extensions, which finds the end.
-    let read = take::<{ MAX_EXTENSIONS + 1 }, _>(Extensions { bytes, at: start, end, name, alpn, ech, noise }, Places::TOO_MANY);
-    if !matches!(read.reading, Reading::Name) {
-        return read.reading;
+    let extensions = Extensions { bytes: *bytes, at: start, end, name, alpn, ech, noise };
+    let (reading, Extensions { name, alpn, ech, .. }) = take::<{ MAX_EXTENSIONS + 1 }, _>(extensions, Reading::TooLong as usize, noise);
+    if reading != Reading::Name as usize {
+        return Reading::from_u32(reading as u32);
     }
-    let Places { reading: _, name, alpn, ech } = read;
     hello.ech = ech as u32;
     if alpn != 0 {
         let Some(list) = bytes.view::<6>(alpn) else { return Reading::Malformed };
@@ -254,8 +254,8 @@ fn extensions(bytes: &impl Bytes, start: usize, end: usize, random: [u64; 3], he
     if name == 0 { Reading::NoName } else { server_name(bytes, name, hello) }
 }
 
-struct Extensions<'a, B> {
-    bytes: &'a B,
+struct Extensions<B> {
+    bytes: B,
     at: usize,
     end: usize,
     /// Where they are; 0: none yet.
@@ -266,44 +266,29 @@ struct Extensions<'a, B> {
     noise: u64,
 }
 
-/// Where extensions are, as in [`Extensions`].
-#[derive(Clone, Copy)]
-struct Places {
-    /// [`Reading::Name`]: all were seen.
-    reading: Reading,
-    name: usize,
-    alpn: usize,
-    ech: usize,
-}
-
-impl Places {
-    const MALFORMED: Self = Self { reading: Reading::Malformed, name: 0, alpn: 0, ech: 0 };
-    const TOO_MANY: Self = Self { reading: Reading::TooLong, ..Self::MALFORMED };
-}
-
-impl<B: Bytes> Turn for Extensions<'_, B> {
-    type End = Places;
-    const EACH: usize = 8;
+impl<B: Bytes> Turn for Extensions<B> {
+    const FIRST: usize = 20;
+    const EACH: usize = 4;
 
     #[inline(always)]
-    fn turn(&mut self) -> Option<Places> {
+    fn turn(&mut self) -> Option<usize> {
         let Self { bytes, at, end, name, alpn, ech, noise } = self;
         if *at == *end {
-            return Some(Places { reading: Reading::Name, name: *name, alpn: *alpn, ech: *ech });
+            return Some(Reading::Name as usize);
         }
         if *at + 4 > *end {
-            return Some(Places::MALFORMED);
+            return Some(Reading::Malformed as usize);
         }
-        let Some(header) = bytes.view::<4>(*at) else { return Some(Places::MALFORMED) };
+        let Some(header) = bytes.view::<4>(*at) else { return Some(Reading::Malformed as usize) };
         let kind = header.u16::<0>();
         let next = *at + 4 + usize::from(header.u16::<2>());
         if next > *end {
-            return Some(Places::MALFORMED);
+            return Some(Reading::Malformed as usize);
         }
         // A type that is there twice is an error (RFC 8446 section 4.2), and servers differ in which one they take.
         if kind == SERVER_NAME {
             if *name != 0 {
-                return Some(Places::MALFORMED);
+                return Some(Reading::Malformed as usize);
             }
             *name = forget(*at, *noise);
         }

@@ -74,15 +74,16 @@ pub(crate) fn one(mask: usize) -> usize {
 pub(crate) fn repeat<T: Turn>(calls: usize, going: &mut Going<T>) {
     #[cfg(target_arch = "bpf")]
     {
-        extern "C" fn call<T: Turn>(_: u64, going: *mut Going<T>) -> u64 {
+        use core::ffi::c_void;
+        type Call = extern "C" fn(u64, *mut c_void) -> u64;
+        extern "C" fn call<T: Turn>(_: u64, going: *mut c_void) -> u64 {
             // SAFETY: what `repeat` was called with, which nothing else uses meanwhile.
-            unsafe { (*going).go_on() }.into()
+            unsafe { (*going.cast::<Going<T>>()).go_on() }.into()
         }
-        type Call<T> = extern "C" fn(u64, *mut Going<T>) -> u64;
         // SAFETY: `bpf_loop` (Linux 5.17) by its number in `linux/bpf.h`; it calls with the counter and the pointer that it is given here.
         unsafe {
-            let bpf_loop: unsafe extern "C" fn(u32, Call<T>, *mut Going<T>, u64) -> i64 = core::mem::transmute(181usize);
-            bpf_loop(calls as u32, call::<T>, going, 0);
+            let bpf_loop: unsafe extern "C" fn(u32, Call, *mut c_void, u64) -> i64 = core::mem::transmute(181usize);
+            bpf_loop(calls as u32, call::<T>, core::ptr::from_mut(going).cast(), 0);
         }
     }
     #[cfg(not(target_arch = "bpf"))]
@@ -129,7 +130,7 @@ impl<'a> Frame<'a> {
 }
 
 /// Bytes to parse, wherever they lie.
-pub trait Bytes {
+pub trait Bytes: Copy {
     /// The `N` bytes at `offset`, or `None` where the bytes end before them.
     fn view<const N: usize>(&self, offset: usize) -> Option<View<'_, N>>;
 }

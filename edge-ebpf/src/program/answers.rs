@@ -173,7 +173,7 @@ pub extern "C" fn edge_answers_teach() -> u32 {
         if index >= names() {
             break;
         }
-        match edge_answers_name(index as u64) {
+        match name(index as u64) {
             NO_NAME => return NOT_READ,
             0 => {}
             _ => set_watched(watched() | 1 << index),
@@ -192,7 +192,7 @@ pub extern "C" fn edge_answers_teach() -> u32 {
         // Mostly it is the one that was read last.
         let read = state().is_some_and(|state| u64::from(state.index) == u64::from(index));
         if !read {
-            edge_answers_name(u64::from(index));
+            name(u64::from(index));
         }
         edge_answers_learn();
     }
@@ -218,18 +218,28 @@ fn names() -> usize {
 }
 
 /// Reads one of the answer's names into the state. Returns its number, or [`NO_NAME`].
+#[inline(always)]
+fn name(index: u64) -> u32 {
+    if edge_answers_name(index) == 0 { NO_NAME } else { edge_answers_number() }
+}
+
+/// Reads one of the answer's names into the state. 0: it is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_answers_name(index: u64) -> u32 {
-    let Some(State { length, name_length, number, index: last, answer, labels, name, held, .. }) = state() else { return NO_NAME };
+    let Some(State { length, name_length, index: last, answer, labels, name, held, .. }) = state() else { return 0 };
     let end = BEFORE + *length as usize;
     let at = answer.name(index as usize);
     let unpacked = labels.unpack(&Held::new(held, end), &Table, Span::new(BEFORE, end), at, name);
-    *name_length = unpacked as u32;
-    if unpacked == 0 {
-        return NO_NAME;
-    }
-    *last = index as u32;
+    (*name_length, *last) = (unpacked as u32, index as u32);
+    *name_length
+}
+
+/// Number of the name that was read last.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_answers_number() -> u32 {
+    let Some(State { number, labels, .. }) = state() else { return NO_NAME };
     *number = table::find(&Table, labels);
     *number
 }

@@ -316,21 +316,27 @@ impl Steps for Functions {
     }
     #[inline(always)]
     fn tls(&mut self) -> Reading {
-        Reading::from_u32(names::edge_name_tls(self.0))
+        of_text(names::edge_name_tls(self.0), Reading::TooLong)
     }
     #[inline(always)]
     fn tls_appended(&mut self) -> Reading {
-        Reading::from_u32(names::edge_name_tls_appended(self.0))
+        of_text(names::edge_name_tls_appended(self.0), Reading::TooLong)
     }
     #[inline(always)]
     fn http(&mut self) -> Reading {
-        Reading::from_u32(names::edge_name_http(self.0))
+        of_text(names::edge_name_http(self.0), Reading::Malformed)
     }
     #[inline(always)]
     fn finish(&mut self, read: Read, reading: Reading) -> Showing {
         edge_inspect_finish((read as u32) << 8 | reading as u32);
         Showing::NONE
     }
+}
+
+/// What was read, when its name is walked. By a function beside the reader and not below it: the stack is short.
+#[inline(always)]
+fn of_text(reading: u32, otherwise: Reading) -> Reading {
+    Reading::from_u32(names::edge_name_of_text(reading, otherwise as u32))
 }
 
 struct Program(*mut xdp_md);

@@ -110,11 +110,7 @@ impl Names for Steps {
     }
     #[inline(always)]
     fn text(&mut self, at: usize, end: usize) -> Walked {
-        let length = end.wrapping_sub(at);
-        if at >= end || length >= NAME || !load_text(self.0, at, length) {
-            return Walked::MALFORMED;
-        }
-        Walked(edge_name_text())
+        if load_name(self.0, at, end) { Walked(edge_name_text()) } else { Walked::MALFORMED }
     }
     #[inline(always)]
     fn row(&mut self) -> u32 {
@@ -227,29 +223,43 @@ pub extern "C" fn edge_name_tls(raw: *mut xdp_md) -> u32 {
         Opening::Whole => {}
     }
     let reading = tls::hello(&context.frame(), located.body.start as usize, located.body.end as usize, &mut buffers.state.hello);
-    let name = buffers.state.hello.name;
-    named(reading, Steps(raw).text_of(reading, name), buffers)
+    let Span { start, end } = buffers.state.hello.name;
+    named(reading, matches!(reading, Reading::Name) && load_name(raw, start as usize, end as usize))
 }
 
-impl Steps {
-    /// Walks the name where there is one.
-    #[inline(always)]
-    fn text_of(&mut self, reading: Reading, Span { start, end }: Span) -> bool {
-        !matches!(reading, Reading::Name) || !self.text(start as usize, end as usize).is_fault()
-    }
+/// Copies the name of a hello or request, for [`edge_name_of_text`].
+#[inline(always)]
+fn load_name(raw: *mut xdp_md, start: usize, end: usize) -> bool {
+    let length = end.wrapping_sub(start);
+    start < end && length < NAME && load_text(raw, start, length)
 }
 
 /// What a hello comes to: its bytes were those of one, so that what cannot be read of it is told apart from bytes that may be anything.
 #[inline(always)]
-fn named(reading: Reading, walked: bool, buffers: &mut Buffers) -> u32 {
-    match reading {
-        Reading::Name if walked => {
-            buffers.state.number = edge_name_number();
-            Reading::Name as u32
-        }
-        Reading::NoName => Reading::NoName as u32,
-        _ => Reading::TooLong as u32,
+fn named(reading: Reading, is_there: bool) -> u32 {
+    let reading = match reading {
+        Reading::Name if is_there => Reading::Name,
+        Reading::NoName => Reading::NoName,
+        _ => Reading::TooLong,
+    };
+    reading as u32
+}
+
+/// Of what was read, a [`Reading`]: the name that it left in the text is walked and looked up. `otherwise`: it is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_name_of_text(reading: u32, otherwise: u32) -> u32 {
+    if reading != Reading::Name as u32 {
+        return reading;
     }
+    if Walked(edge_name_text()).is_fault() {
+        return otherwise;
+    }
+    let number = edge_name_number();
+    if let Some(buffers) = buffers() {
+        buffers.state.number = number;
+    }
+    reading
 }
 
 /// The kept bytes of the flow's hello, with the segment's behind them, as [`edge_ebpf::inspect::Steps::tls_appended`] says.
@@ -358,23 +368,19 @@ pub extern "C" fn edge_name_tls_hello(start: u64, end: u64) -> u32 {
     let Buffers { state, bytes, bytes_length, text, text_length, .. } = buffers;
     let reading = tls::hello(&Held::new(bytes, *bytes_length as usize), start as usize, end as usize, &mut state.hello);
     let Span { start, end } = state.hello.name;
-    let mut walked = true;
-    if matches!(reading, Reading::Name) {
-        let length = (end - start) as usize;
-        walked = start < end && length < NAME;
-        if walked {
-            let length = bounded::<{ NAME - 1 }>(length);
-            *text_length = (BEFORE + length) as u64;
-            let from = (&raw const *bytes).cast::<u8>().wrapping_add(bounded::<{ BYTES / 2 - 1 }>(start as usize));
-            // SAFETY: the text has that many bytes, and so have the bytes behind any place in their lower half.
-            unsafe { bpf_probe_read_kernel((&raw mut text[BEFORE]).cast(), length as u32, from.cast()) };
-            walked = !Walked(edge_name_text()).is_fault();
-        }
+    let length = end.wrapping_sub(start) as usize;
+    if !matches!(reading, Reading::Name) || start >= end || length >= NAME {
+        return named(reading, false);
     }
-    named(reading, walked, buffers)
+    let length = bounded::<{ NAME - 1 }>(length);
+    *text_length = (BEFORE + length) as u64;
+    let from = (&raw const *bytes).cast::<u8>().wrapping_add(bounded::<{ BYTES / 2 - 1 }>(start as usize));
+    // SAFETY: the text has that many bytes, and so have the bytes behind any place in their lower half.
+    unsafe { bpf_probe_read_kernel((&raw mut text[BEFORE]).cast(), length as u32, from.cast()) };
+    Reading::Name as u32
 }
 
-/// A [`Reading`] of the payload as an HTTP/1.x request; host and its number are in the state.
+/// A [`Reading`] of the payload as an HTTP/1.x request; the host is in the state and in the text.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_name_http(raw: *mut xdp_md) -> u32 {
@@ -385,12 +391,8 @@ pub extern "C" fn edge_name_http(raw: *mut xdp_md) -> u32 {
     if !matches!(reading, Reading::Name) {
         return reading as u32;
     }
-    let host = buffers.state.host;
-    if !Steps(raw).text_of(reading, host) {
-        return Reading::Malformed as u32;
-    }
-    buffers.state.number = edge_name_number();
-    Reading::Name as u32
+    let Span { start, end } = buffers.state.host;
+    if load_name(raw, start as usize, end as usize) { Reading::Name as u32 } else { Reading::Malformed as u32 }
 }
 
 /// Keeps the bytes of the hello that goes on: those of the segment, behind those that were kept before.
