@@ -51,6 +51,9 @@ pub(crate) fn take<const TURNS: usize, T: Turn>(turns: T, too_many: usize, noise
             return (end, turns);
         }
     }
+    if T::FIRST == TURNS {
+        return (too_many, turns);
+    }
     let mut going = Going { turns, end: too_many, noise };
     access::repeat((TURNS - T::FIRST) / T::EACH, &mut going);
     (going.end, going.turns)

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use edge_agent::config::Conduct;
-use edge_agent::policy::compile::{Compiled, CompiledRule, Timeline};
+use edge_agent::policy::compile::{Compiled, CompiledNames, CompiledRule, Timeline, names::NameClasses};
 use edge_agent::policy::model::{PolicyId, RateLimit, RateUnit};
-use edge_ebpf::abi::{MAX_WORDS, OnUninspectable, Reason, Verdict};
+use edge_ebpf::abi::{MAX_SIGNATURES, MAX_WORDS, NameRules, OnUninspectable, Reason, SignatureEntry, Verdict};
 
 /// A constant and the values that policies and configuration can give it.
 struct Feature {
@@ -39,6 +39,8 @@ const FEATURES: &[Feature] = &[
     Feature { name: "rates", values: &[0, 1], set: set_rates },
     Feature { name: "inbound", values: &[0, 1], set: |wanted, any| wanted.compiled.has_inbound = any != 0 },
     Feature { name: "schedules", values: &[0, 1], set: set_schedules },
+    Feature { name: "names", values: &[0, 1], set: set_names },
+    Feature { name: "signatures", values: &[0, MAX_SIGNATURES], set: set_signatures },
     Feature {
         name: "uninspectable",
         values: &[0, 1, 2],
@@ -64,6 +66,17 @@ fn set_rates(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
 
 fn set_schedules(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
     compiled.timeline = (any != 0).then(|| Timeline { first_minute: 0, stretches: vec![] });
+}
+
+fn set_names(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
+    compiled.named[0] = any as u64;
+    compiled.names =
+        (any != 0).then(|| CompiledNames { names: NameClasses::default(), rules: vec![NameRules::default()], has_learned_monitored: true });
+}
+
+fn set_signatures(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, count: usize) {
+    compiled.signed[0] = u64::from(count != 0);
+    compiled.signatures = vec![SignatureEntry::default(); count];
 }
 
 /// A value for each feature.

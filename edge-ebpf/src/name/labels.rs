@@ -65,7 +65,7 @@ impl Labels {
     pub fn wire(&mut self, bytes: &impl Bytes, seeds: &impl Seeds, at: usize, end: usize) -> Walked {
         let Some(view) = bytes.view::<8>(at - 8) else { return Walked::CUT };
         let noise = view.text::<0>();
-        let limit = forget(at + MAX_NAME, noise);
+        let limit = at + MAX_NAME;
         let wire = Wire { walk: Walk::new(seeds, at, noise), labels: self, bytes: *bytes, seeds };
         let (walked, _) = take::<PLACES, _>(wire, MALFORMED, noise);
         if walked <= MALFORMED {
@@ -123,7 +123,8 @@ struct Wire<'a, B, S> {
 }
 
 impl<B: Bytes, S: Seeds> Turn for Wire<'_, B, S> {
-    const FIRST: usize = 8;
+    // All of them: their state in memory is too much for the stack where an entry of an earlier generation is looked up anew.
+    const FIRST: usize = PLACES;
     const EACH: usize = 8;
 
     #[inline(always)]
