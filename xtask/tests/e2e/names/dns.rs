@@ -91,4 +91,4 @@ fn where_ech_is_stripped_no_keys_are_given_to_a_watched_device() {
 }
 
 /// How `agent.yaml` says so.
-const ECH_STRIPPED: &str = "uninspectable: {https_record: drop_if_rule_could_match}\n";
+const ECH_STRIPPED: &str = "names: {ech: strip}\n";

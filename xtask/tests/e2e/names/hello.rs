@@ -18,26 +18,27 @@ use crate::support::town::Town;
 const LONG: usize = 1800;
 /// More than it keeps.
 const TOO_LONG: usize = 6000;
-/// As much as it puts together from several records.
+/// Less than a segment, in a few records.
 const SCATTERED: usize = 900;
 
 /// Every way to cut, with the padding that it is for.
-const CUTS: [(usize, Cut); 10] = [
+const CUTS: [(usize, Cut); 11] = [
     (0, Cut::Whole),
     (LONG, Cut::Whole),
     (0, Cut::Segments(1)),
     (0, Cut::Segments(100)),
     (LONG, Cut::Segments(700)),
-    (0, Cut::Records(3)),
+    (0, Cut::Records(16)),
     (0, Cut::Records(64)),
     (SCATTERED, Cut::Records(500)),
+    (LONG, Cut::Records(1000)),
     (0, Cut::RecordsApart(50)),
     (SCATTERED, Cut::RecordsApart(700)),
 ];
 
-/// Hellos that no client sends, of which the filter cannot tell the name: one larger than what it keeps, and two in more or larger records
-/// than it puts together.
-const UNREADABLE: [(usize, Cut); 3] = [(TOO_LONG, Cut::Whole), (LONG, Cut::Records(1000)), (SCATTERED, Cut::Records(1))];
+/// Hellos that no client sends, of which the filter cannot tell the name: one larger than what it keeps, and two in more records than the
+/// 32 that it puts together.
+const UNREADABLE: [(usize, Cut); 3] = [(TOO_LONG, Cut::Whole), (0, Cut::Records(3)), (SCATTERED, Cut::Records(1))];
 
 fn handshakes(name: &str, port: u16) -> impl Iterator<Item = Handshake<'_>> {
     let to = SHARED_SITE.addresses().map(|address| SocketAddr::new(address, port));

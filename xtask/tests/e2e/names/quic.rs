@@ -54,7 +54,7 @@ fn a_watched_device_has_no_quic_where_a_rule_could_match() {
 #[test]
 #[ignore = "makes network namespaces, which needs root: ./x test runs it"]
 fn quic_passes_and_is_counted_where_no_rule_could_match_or_it_is_allowed() {
-    for (services, more) in [(&["tcp/443"][..], ""), (&["any"], "uninspectable: {quic: pass}\n")] {
+    for (services, more) in [(&["tcp/443"][..], ""), (&["any"], "names: {quic: pass}\n")] {
         let town = Town::start();
         assert_all_reached(&town);
         let Some(agent) = enforce(&town, &NamePolicy { services, ..BY_NAME }, more) else { continue };
