@@ -5,7 +5,7 @@ use aya::maps::{Array, Map, MapData};
 use edge_ebpf::abi::{MAX_HELLOS, MAX_SIGNATURES, NameRules, SignatureEntry};
 use edge_ebpf::inspect::{flow, learned, secret::SECRETS};
 use edge_ebpf::name::hash::SEEDS;
-use edge_ebpf::name::table::{NameBucket, NameEntry};
+use edge_ebpf::name::table::NameBucket;
 
 use super::error::Error;
 use super::object::{FLOWS, HELLOS, LEARNED, LEARNED_NAMES, NAME_RULES, NAMES, Object, SECRET_NUMBERS, Sharing};
@@ -207,9 +207,4 @@ impl<'a> Looking<'a> {
         }
         Ok(())
     }
-}
-
-/// Entries of a table of so many buckets.
-pub const fn name_capacity(buckets: usize) -> usize {
-    buckets * size_of::<NameBucket>() / size_of::<NameEntry>()
 }

@@ -20,6 +20,7 @@ pub mod service;
 mod sets;
 pub mod shape;
 pub mod signature;
+pub mod spelling;
 pub mod summary;
 mod when;
 pub mod yaml;

@@ -10,7 +10,7 @@ use crate::{
     inspect::Showing,
     packet::{Address, Family, Fragment, Mac, Packet, access::Frame},
 };
-pub use rows::Rows;
+pub use rows::{Rows, word_offset};
 pub use uninspectable::could_match;
 use uninspectable::{obstructed, uninspectable};
 
@@ -85,7 +85,7 @@ pub trait Observer: Shows {
     /// Minutes since the Unix epoch.
     fn minute(&mut self) -> u64;
     /// What the packet shows beside its headers, for the device whose row is at `device`. Asked only where a rule is about names.
-    fn evidence(&mut self, side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tables, device: u32) -> Showing;
+    fn showing(&mut self, frame: &Frame<'_>, packet: &Packet, device: u32) -> Showing;
     /// As [`could_match`].
     fn could_match(&mut self, rows: Rows, first: u32, any_service: bool, tables: &impl Tables) -> bool;
     /// Whether the packet is within the rule's rate; then it has been paid for.
@@ -195,12 +195,12 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
         return Some(Decision::by_rule(Verdict::Pass, rule));
     }
     let device = device_row(side, packet, tables)?;
-    let evidence = if tables.has_names() { observer.evidence(side, frame, packet, tables, device) } else { Showing::NONE };
-    if evidence.is_deferred() {
+    let showing = if tables.has_names() { observer.showing(frame, packet, device) } else { Showing::NONE };
+    if showing.is_deferred() {
         return None;
     }
     let remote = remote_row(packet.family, remote(side, frame, packet), tables)?;
-    let rows = Rows { device, remote, service, active: active(tables, observer)?, shows: evidence.shows() };
+    let rows = Rows { device, remote, service, active: active(tables, observer)?, shows: showing.shows() };
     let mut decision = Decision::NO_RULE;
     let first = rows::first_rule(rows, frame, packet, tables, observer);
     if let Some(first) = first {
@@ -213,7 +213,7 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
         decision = Decision::by_rule(verdict, rule);
     }
     if tables.has_names() && matches!(decision.verdict, Verdict::Pass) {
-        decision = obstructed(decision, evidence, rows, first, tables, observer);
+        decision = obstructed(decision, showing, rows, first, tables, observer);
     }
     if matches!(packet.fragment, Fragment::First) {
         let verdict = FragmentVerdict { slot: decision.rule.slot, verdict: decision.verdict as u8, reserved: [0; 3] };

@@ -88,20 +88,20 @@ impl Rows {
 
     #[inline(always)]
     fn word(self, tables: &impl Tables, shows: &impl Shows, word: usize) -> Hits {
-        self.hits(tables, shows, word_offset(tables, word))
+        self.hits(tables, shows, word_offset(tables.words(), word))
     }
 
     /// By the headers alone.
     #[inline(always)]
     pub fn plain_word(self, tables: &impl Tables, word: usize) -> u64 {
-        let offset = word_offset(tables, word);
+        let offset = word_offset(tables.words(), word);
         self.possible(tables, offset) & tables.pool(self.remote + offset) & tables.pool(self.service + offset)
     }
 
     /// Whatever the remote, and whatever the service too.
     #[inline(always)]
     pub fn word_of_any_remote(self, tables: &impl Tables, shows: &impl Shows, word: usize, any_service: bool) -> u64 {
-        let offset = word_offset(tables, word);
+        let offset = word_offset(tables.words(), word);
         let possible = self.possible(tables, offset);
         if any_service {
             return possible;
@@ -137,8 +137,8 @@ impl Rows {
 /// Groups of rules in a word that the summary tells apart.
 const GROUPS: usize = 64 / GROUP;
 
-/// Where a row has this word.
+/// Where a row of so many words has this word: behind its summary, if it has one.
 #[inline(always)]
-fn word_offset(tables: &impl Tables, word: usize) -> u32 {
-    if tables.words() == 1 { 0 } else { word as u32 + 1 }
+pub const fn word_offset(words: usize, word: usize) -> u32 {
+    if words == 1 { 0 } else { word as u32 + 1 }
 }

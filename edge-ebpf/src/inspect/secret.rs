@@ -40,9 +40,10 @@ pub const fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// Of a flow; never 0. `rest`: ports and protocol.
+/// Of a flow; never 0. `ports`: its source's and its destination's.
 #[inline(always)]
-pub fn flow(secrets: &impl Secrets, source: Address, destination: Address, rest: u64) -> u64 {
+pub fn flow(secrets: &impl Secrets, source: Address, destination: Address, ports: (u16, u16), protocol: u8) -> u64 {
+    let rest = u64::from(ports.0) | u64::from(ports.1) << 16 | u64::from(protocol) << 32;
     let words = [source.high, source.low, destination.high, destination.low, rest];
     let mut sum = 0u64;
     let mut place = 0;

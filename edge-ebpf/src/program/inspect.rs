@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use edge_ebpf::{
     abi::{self, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, Reason},
-    engine::{self, Rows, ShownWords, Shows, Side},
+    engine::{self, Rows, ShownWords, Shows, Side, word_offset},
     inspect::{
         self, Carried, DNS_PORT, Interest, Memory, Read, Showing, State, Steps,
         flow::{self, Flow},
@@ -82,9 +82,7 @@ fn payload_concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
 
 #[inline(always)]
 fn flow_hash(frame: &Frame<'_>, packet: &Packet) -> u64 {
-    let (source_port, destination_port) = packet.ports(frame);
-    let rest = u64::from(source_port) | u64::from(destination_port) << 16 | u64::from(packet.protocol) << 32;
-    secret::flow(&Secret, packet.source(frame), packet.destination, rest)
+    secret::flow(&Secret, packet.source(frame), packet.destination, packet.ports(frame), packet.protocol)
 }
 
 /// Finds out what there is to read in the packet in hand, from a device: a [`Read`].
@@ -110,7 +108,7 @@ fn interest(device: u32) -> Interest {
         if word >= constants::words() {
             break;
         }
-        let place = device + if constants::words() == 1 { 0 } else { word as u32 + 1 };
+        let place = device + word_offset(constants::words(), word);
         let rules = constants::pool(place);
         named |= rules & constants::named(word);
         signed |= rules & constants::signed(word);
@@ -150,7 +148,7 @@ pub extern "C" fn edge_concerns(device: u32, number: u32) -> u64 {
         if word >= constants::words() {
             break;
         }
-        let offset = if constants::words() == 1 { 0 } else { word as u32 + 1 };
+        let offset = word_offset(constants::words(), word);
         both |= constants::pool(device + offset) & constants::pool(carried + offset);
     }
     both
@@ -169,7 +167,7 @@ pub fn look_into(context: *mut xdp_md, side: Side) {
     }
 }
 
-/// As [`edge_inspect`], for what comes from the upstream: what its source was learned for.
+/// As [`edge_inspect_begin`] to [`edge_inspect_finish`], for what comes from the upstream: what its source was learned for.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_inspect_source(context: *mut xdp_md) -> u32 {
@@ -208,7 +206,7 @@ pub fn ground(rule: u32) -> (abi::Evidence, usize) {
     if rule >= MAX_RULES as u32 {
         return (abi::Evidence::Address, 0);
     }
-    let offset = if constants::words() == 1 { 0 } else { rule / u64::BITS + 1 };
+    let offset = word_offset(constants::words(), (rule / u64::BITS) as usize);
     let by_flow = names::buffers().is_some_and(|buffers| buffers.state.carried != Carried::Question as u32);
     rows.ground(&Tables::<false>, offset, 1 << (rule % u64::BITS), by_flow)
 }

@@ -67,7 +67,8 @@ pub extern "C" fn edge_learned_anew(place: u32, way: u32) -> u32 {
     let Some(bucket) = maps::LEARNED.get_ptr_mut(place) else { return 0 };
     let Some(name) = maps::LEARNED_NAMES.get(place * WAYS as u32 + way) else { return 0 };
     let entry = bucket.cast::<learned::LearnedEntry>().wrapping_add(way as usize);
-    // SAFETY: a live map value; the mask keeps the way inside. Volatile, since the entry may be written by an answer on another CPU meanwhile: its tag is 0 then.
+    // SAFETY: a live map value; the mask keeps the way inside. Volatile, since an answer on another CPU may write the entry meanwhile: its
+    // tag is 0 then.
     let before = unsafe { (&raw const (*entry).tag).read_volatile() };
     let number = names::number_of(&name.wire);
     // SAFETY: as above.

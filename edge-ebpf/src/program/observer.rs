@@ -49,7 +49,7 @@ impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
     }
 
     #[inline(always)]
-    fn evidence(&mut self, _: Side, frame: &Frame<'_>, packet: &Packet, _: &impl Tables, device: u32) -> Showing {
+    fn showing(&mut self, frame: &Frame<'_>, packet: &Packet, device: u32) -> Showing {
         // Before 5.18 the agent refuses rules on names.
         if LINEAR {
             return Showing::NONE;

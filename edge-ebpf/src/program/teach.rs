@@ -145,8 +145,8 @@ fn address([high, low]: [u64; 2]) -> Address {
 /// Marks the flow with the name, and lets it pass where no rule is about that.
 #[inline(always)]
 fn note_flow(record: &LessonRecord, number: u32) -> bool {
-    let rest = u64::from(record.source_port) | u64::from(record.destination_port) << 16 | u64::from(record.protocol) << 32;
-    let hash = secret::flow(&Secret, address(record.source), address(record.destination), rest);
+    let ports = (record.source_port, record.destination_port);
+    let hash = secret::flow(&Secret, address(record.source), address(record.destination), ports, record.protocol);
     let Some(bucket) = maps::FLOWS.get_ptr_mut(flow::place(hash, constants::flow_mask())) else { return false };
     // SAFETY: a live map value. Two processors that write one entry at once leave one that is nobody's, see `FlowEntry`.
     let bucket = unsafe { &mut *bucket };

@@ -20,6 +20,7 @@ use edge_ebpf::packet::{Address, Fragment, Packet, protocol};
 use crate::config::TimeToLive;
 use crate::policy::compile::Compiled;
 use crate::policy::compile::name_table::NameTable;
+use crate::policy::spelling;
 
 /// Numbers as good as any: nobody attacks a packet that is tried out.
 const SEEDS_HERE: [u64; SEEDS] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 3, 5, 8];
@@ -287,26 +288,11 @@ pub enum CarriedName {
 }
 
 impl CarriedName {
-    /// In lower case, with dots between labels, other bytes than visible ones in decimal (RFC 1035 section 5.1).
-    pub fn spelled(&self) -> String {
-        let spell = |byte: u8, dots: bool| match byte {
-            b'.' if dots => ".".to_owned(),
-            b'.' | b'\\' => format!("\\{byte:03}"),
-            byte if byte.is_ascii_graphic() => char::from(byte.to_ascii_lowercase()).to_string(),
-            byte => format!("\\{byte:03}"),
-        };
+    /// `None`: it is no name.
+    pub fn spelled(&self) -> Option<String> {
         match self {
-            Self::Text(text) => text.strip_suffix(b".").unwrap_or(text).iter().map(|byte| spell(*byte, true)).collect(),
-            Self::Wire(wire) => {
-                let mut labels = Vec::new();
-                let mut rest = wire.as_slice();
-                while let Some((length, behind)) = rest.split_first().filter(|(length, _)| **length != 0) {
-                    let Some((label, behind)) = behind.split_at_checked(usize::from(*length)) else { break };
-                    labels.push(label.iter().map(|byte| spell(*byte, false)).collect::<String>());
-                    rest = behind;
-                }
-                if labels.is_empty() { ".".to_owned() } else { labels.join(".") }
-            }
+            Self::Text(text) => Some(spelling::of_text(text)),
+            Self::Wire(wire) => spelling::of_wire(wire),
         }
     }
 }
@@ -374,9 +360,7 @@ impl Memory for Look<'_> {
         work(&mut self.inspector.state)
     }
     fn flow_hash(&self, frame: &Frame<'_>, packet: &Packet) -> u64 {
-        let (source, destination) = packet.ports(frame);
-        let rest = u64::from(source) | u64::from(destination) << 16 | u64::from(packet.protocol) << 32;
-        secret::flow(&SECRETS_HERE, packet.source(frame), packet.destination, rest)
+        secret::flow(&SECRETS_HERE, packet.source(frame), packet.destination, packet.ports(frame), packet.protocol)
     }
     fn flow(&self, hash: u64) -> Flow {
         flow::find(&self.inspector.flows[flow::place(hash, BUCKETS as u32 - 1) as usize], hash, GENERATION)

@@ -173,7 +173,7 @@ impl HostTables<'_> {
         let mut look = Look { inspector, frame, packet, interest, second, concerns: &concerns, pieces: Vec::new() };
         looking.showing = inspect::inspect(&mut look);
         looking.rows.note(&look.state().shown, self);
-        let name = look.carried().map(|name| name.spelled());
+        let name = look.carried().and_then(|name| name.spelled());
         let Look { pieces, .. } = look;
         looking.read = Some(Read { interest, pieces, name });
         Ok(looking)
@@ -298,7 +298,7 @@ impl Observer for Recorder<'_> {
     fn minute(&mut self) -> u64 {
         self.now / MINUTE
     }
-    fn evidence(&mut self, _: Side, _: &Frame<'_>, _: &Packet, _: &impl Tables, _: u32) -> Showing {
+    fn showing(&mut self, _: &Frame<'_>, _: &Packet, _: u32) -> Showing {
         self.showing
     }
     fn could_match(&mut self, rows: Rows, first: u32, any_service: bool, tables: &impl Tables) -> bool {

@@ -4,6 +4,8 @@ use std::mem::offset_of;
 
 use edge_ebpf::abi::{EVENT_NAME, Event};
 
+use crate::policy::spelling;
+
 const SIZE: usize = size_of::<Event>();
 const WITH_NAME: usize = SIZE + EVENT_NAME;
 
@@ -18,7 +20,7 @@ pub enum Malformed {
     Name,
 }
 
-/// An event, and the name that it is about: in lower case, with dots, other bytes than visible ones in decimal (RFC 1035 section 5.1).
+/// An event, and the name that it is about, as [`spelling`] has it.
 ///
 /// # Errors
 /// If the length is not that of an [`Event`], with or without a name, or the name is none.
@@ -27,35 +29,10 @@ pub(super) fn report(bytes: &[u8]) -> Result<(Event, Option<String>), Malformed>
     let (event, name) = bytes.split_first_chunk::<SIZE>().ok_or(malformed)?;
     let name = match name.len() {
         0 => None,
-        EVENT_NAME => Some(spelled(name).ok_or(Malformed::Name)?),
+        EVENT_NAME => Some(spelling::of_wire(name).ok_or(Malformed::Name)?),
         _ => return Err(malformed),
     };
     Ok((decoded(event), name))
-}
-
-/// A name as it is on the wire.
-fn spelled(wire: &[u8]) -> Option<String> {
-    const LONGEST_LABEL: u8 = 63;
-    let mut name = String::new();
-    let mut rest = wire;
-    loop {
-        let (length, behind) = rest.split_first()?;
-        if *length == 0 {
-            return Some(if name.is_empty() { ".".to_owned() } else { name });
-        }
-        let (label, behind) = behind.split_at_checked(usize::from(*length)).filter(|_| *length <= LONGEST_LABEL)?;
-        if !name.is_empty() {
-            name.push('.');
-        }
-        for byte in label {
-            match byte {
-                b'.' | b'\\' => name.push_str(&format!("\\{byte:03}")),
-                byte if byte.is_ascii_graphic() => name.push(byte.to_ascii_lowercase().into()),
-                byte => name.push_str(&format!("\\{byte:03}")),
-            }
-        }
-        rest = behind;
-    }
 }
 
 fn decoded(bytes: &[u8; SIZE]) -> Event {
@@ -138,16 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_spelled_so_that_no_byte_of_it_misleads() {
-        for (wire, expected) in [
-            (&b"\x00"[..], Some(".")),
-            (b"\x03com\x00", Some("com")),
-            (b"\x05a.B\\ \x02\xff\n\x03*_-\x00", Some("a\\046b\\092\\032.\\255\\010.*_-")),
-            (b"\x40", None),
-            (&[63; 256], None),
-        ] {
-            assert_eq!(spelled(&padded(wire)).as_deref(), expected, "{wire:?}");
-        }
+    fn a_name_that_does_not_end_is_told() {
         let broken = [vec![0; SIZE], padded(b"\xc0\x0c")].concat();
         assert_eq!(report(&broken), Err(Malformed::Name));
     }
