@@ -58,7 +58,7 @@ fn a_browser_shows_an_error_for_the_blocked_name_and_the_page_of_others() {
     }
     assert_eq!(open(&town, phone, "nowhere.example", &[]), Err(NO_SUCH_NAME.to_owned()));
 
-    let Some(agent) = enforce(&town, &BY_NAME, "") else { return };
+    let agent = enforce(&town, &BY_NAME, "");
     assert_eq!(open(&town, phone, BLOCKED, &[]), Err(NO_SUCH_NAME.to_owned()));
     assert_eq!(town.ledger.take(), []);
     let before = rule_packets(&agent, BY_NAME.name);

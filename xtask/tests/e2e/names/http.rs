@@ -96,7 +96,7 @@ fn a_blocked_host_is_found_in_every_form_of_a_request() {
         town.ledger.take();
     }
 
-    let Some(agent) = enforce(&town, &BY_NAME, "") else { return };
+    let agent = enforce(&town, &BY_NAME, "");
     for (port, parts) in HTTP.iter().flat_map(|port| forms(BLOCKED).map(|parts| (*port, parts))) {
         assert_eq!(send(phone, port, &parts), Got::Reset, "{port} {parts:?}");
     }

@@ -1,5 +1,5 @@
 //! Rules about names, with real clients and servers. Each test first shows that everything is reached without a filter, and then what is
-//! under one; the second half waits for [`NAMES_ENFORCED`].
+//! under one.
 
 mod browser;
 mod dns;
@@ -13,21 +13,18 @@ mod web;
 
 use xtask::lab::agent::Agent;
 
+use crate::support::agent_program;
 use crate::support::town::{NamePolicy, Town};
-use crate::support::{NAMES_ENFORCED, agent_program};
 
 /// The phone may not speak to the blocked domain, and is told so; addresses are worth nothing.
 const BY_NAME: NamePolicy<'static> =
     NamePolicy { name: "by-name", domains: &["blocked.example"], learned: "off", services: &["any"], action: "reject" };
 
-/// The agent with the policy; none where it cannot enforce it yet.
-fn enforce<'town>(town: &'town Town, policy: &NamePolicy<'_>, more: &str) -> Option<Agent<'town>> {
-    if !NAMES_ENFORCED {
-        return None;
-    }
+/// The agent with the policy in force.
+fn enforce<'town>(town: &'town Town, policy: &NamePolicy<'_>, more: &str) -> Agent<'town> {
     let mut settings = policy.settings(&town.lab);
     settings.more = more.to_owned();
-    Some(Agent::start(&town.lab, &agent_program(), &settings).unwrap())
+    Agent::start(&town.lab, &agent_program(), &settings).unwrap()
 }
 
 /// Whether one of the last reports is about the name.

@@ -10,7 +10,7 @@ use xtask::lab::names::APART_SITE;
 use xtask::lab::plan::PHONE;
 use xtask::lab::{Host, Lab};
 
-use crate::support::{NAMES_ENFORCED, RULE, agent_program, rule_packets};
+use crate::support::{RULE, agent_program, rule_packets};
 
 const PORT: u16 = 5222;
 const OTHER_PORT: u16 = 5223;
@@ -115,9 +115,6 @@ fn a_connection_is_cut_off_by_the_bytes_that_it_begins_with() {
         all_answered(host, SIGNED, OTHER_PORT);
     }
 
-    if !NAMES_ENFORCED {
-        return;
-    }
     let agent = Agent::start(&lab, &agent_program(), &settings(&lab, "reject")).unwrap();
     for to in addresses.map(|address| SocketAddr::new(address, PORT)) {
         let before = rule_packets(&agent, NAME);
@@ -143,9 +140,6 @@ fn a_flow_that_has_shown_the_bytes_stays_blocked() {
         assert_eq!([over_udp(&flow, SIGNED), over_udp(&flow, OTHER_BYTES)], [Said::Answered; 2], "{to}");
     }
 
-    if !NAMES_ENFORCED {
-        return;
-    }
     let _agent = Agent::start(&lab, &agent_program(), &settings(&lab, "drop")).unwrap();
     for to in APART_SITE.addresses().map(|address| SocketAddr::new(address, PORT)) {
         let flow = udp_flow(&lab.phone, to);

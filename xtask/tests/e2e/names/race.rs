@@ -12,7 +12,7 @@ use xtask::lab::{Host, Lab};
 
 use crate::support::fresh::{A, AAAA, Arrivals, MOST, Resolver, address, answered, name, query};
 use crate::support::town::NamePolicy;
-use crate::support::{NAMES_ENFORCED, agent_program, rule_packets};
+use crate::support::{agent_program, rule_packets};
 
 /// In all; a half by each resolver, and of these a quarter by each way.
 const TIMES: u32 = 100_000;
@@ -129,10 +129,6 @@ fn not_one_packet_outruns_the_answer_that_gave_its_address() {
     all_arrive(WATCHED, 0..few);
     all_arrive(FREE, few..2 * few);
 
-    if !NAMES_ENFORCED {
-        all_arrive(WATCHED, 2 * few..2 * few + TIMES);
-        return;
-    }
     let agent = Agent::start(&lab, &agent_program(), &POLICY.settings(&lab)).unwrap();
     let watched = 2 * few..2 * few + TIMES;
     run(&lab.phone, &resolvers, WATCHED, watched.clone()).unwrap();

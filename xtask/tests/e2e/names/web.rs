@@ -63,7 +63,7 @@ fn a_blocked_name_does_not_reach_its_server_and_others_do_at_the_same_address() 
         }
     }
 
-    let Some(agent) = enforce(&town, &BY_NAME, "") else { return };
+    let agent = enforce(&town, &BY_NAME, "");
     for name in [BLOCKED, BELOW] {
         town.ledger.take();
         let before = rule_packets(&agent, BY_NAME.name);
@@ -96,7 +96,7 @@ fn a_dropped_name_gets_no_answer_however_often_it_is_sent_again() {
     assert!(fetch(&town, &town.lab.phone, &pages).iter().all(|(fetched, _)| *fetched == Fetched::Reached));
 
     let policy = NamePolicy { action: "drop", ..BY_NAME };
-    let Some(agent) = enforce(&town, &policy, "") else { return };
+    let agent = enforce(&town, &policy, "");
     town.ledger.take();
     for (page, (fetched, _)) in pages.iter().zip(fetch(&town, &town.lab.phone, &pages)) {
         let expected = if page.name == BLOCKED { Fetched::TimedOut } else { Fetched::Reached };

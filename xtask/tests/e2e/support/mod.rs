@@ -19,9 +19,6 @@ use xtask::lab::Lab;
 use xtask::lab::agent::Settings;
 use xtask::lab::plan::PHONE;
 
-/// Rules about names are enforced. Until they are, the tests of them only show that everything is reached without a filter.
-pub const NAMES_ENFORCED: bool = true;
-
 /// The agent under test: built by `./x test` before, or by hand.
 pub fn agent_program() -> PathBuf {
     let program = agent_path().unwrap();
