@@ -144,7 +144,7 @@ static NAMES: Object = Object {
 static LEARNED: Object = Object {
     name: "learned",
     keys: &[
-        Key::optional("capacity", &CAPACITY, "how many are kept; those that were not used for the longest time go first; 65536 if absent"),
+        Key::optional("capacity", &CAPACITY, "how many are kept; those that end first go first; 65536 if absent"),
         Key::optional("min_ttl", &SECONDS, "kept for at least so long, in seconds or as `1h`; 1h if absent"),
         Key::optional("max_ttl", &SECONDS, "and for at most so long, whatever the answer says; 7d if absent"),
     ],

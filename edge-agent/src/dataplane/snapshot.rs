@@ -101,7 +101,7 @@ pub struct RuleSnapshot {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct TableUse {
-    /// Snake case: `mac_nodes`, `ipv4_nodes`, `ipv6_nodes`, `classes`, `rules`, `names`, `learned`, `flows`, `rule_counters`, `fragments`, …
+    /// Snake case: `mac_nodes`, `ipv4_nodes`, `ipv6_nodes`, `classes`, `rules`, `rule_counters`, `fragments`, …
     pub table: &'static str,
     pub entries: u64,
     pub capacity: u64,

@@ -1,8 +1,8 @@
 //! Entry points.
 //!
-//! A plain packet is read and decided in the entry point itself, where a call and what it saves and brings back would cost as much as the
-//! decision. Any other packet is read in one function and decided in a second, and what is rare (answers, reports) is in others: the verifier
-//! checks each once, and not for each way that leads to it.
+//! A plain packet is read and decided in one function, since each further call and what it saves and brings back would cost as much as the
+//! decision. Any other packet is read in one function, looked into in others, and decided in one more, and what is rare (answers, reports) is in
+//! others: the verifier checks each once, and not for each way that leads to it.
 
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
