@@ -4,6 +4,7 @@
 //! the program reads them. Change one and raise [`SCHEMA`], so that an agent refuses pinned state that another version wrote.
 
 pub mod beside;
+pub mod identity;
 mod report;
 mod trie;
 
@@ -299,7 +300,8 @@ pub struct NameRules {
     pub learned: u32,
     /// The same, for rules that then only count and report.
     pub learned_monitored: u32,
-    pub reserved: u32,
+    /// Set of the signals that a device shows by asking for the name, see [`identity`]; 0: none.
+    pub signals: u32,
 }
 /// Names with different rules are told apart by 16 bits.
 pub const MAX_NAME_NUMBERS: usize = 1 << 16;
@@ -335,7 +337,9 @@ pub struct SignatureEntry {
     pub last_port: u16,
     /// Protocol number; 0: the entry is not in use.
     pub protocol: u8,
-    pub reserved: [u8; 3],
+    pub reserved: u8,
+    /// Set of the signals that a device shows by it, see [`identity`]; 0: none.
+    pub signals: u16,
 }
 /// A flow remembers which of them it showed in 16 bits.
 pub const MAX_SIGNATURES: usize = 16;

@@ -171,6 +171,7 @@ fn groups(set: &Resolved, device: Mac) -> Vec<String> {
     let holds = |group: &&Group| {
         group.when.holds(&|signal| match &set.signals[signal.index()] {
             Signal::Mac(ranges) => ranges.contains(device.0),
+            _ => false,
         })
     };
     let name = |group: &Group| format!("{}/{}", set.policies[group.policy.index()].name, group.name);

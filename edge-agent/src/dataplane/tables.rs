@@ -48,6 +48,7 @@ impl Sizes {
             names: _,
             signed: _,
             signatures: _,
+            identity: _,
             pool,
         } = compiled;
         Self {
@@ -111,6 +112,7 @@ pub fn fill(object: &mut Object, compiled: &Compiled, rules: &[RuleEntry]) -> Re
         names: _,
         signed: _,
         signatures: _,
+        identity: _,
         pool: _,
     } = compiled;
     for (map, trie) in [(MAC_NODES, mac), (V4_NODES, v4), (V6_NODES, v6)] {

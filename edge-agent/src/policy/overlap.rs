@@ -197,9 +197,7 @@ impl<'a> Boxes<'a> {
 
 fn macs(expression: &Expr, signals: &[Signal]) -> Ranges<u64> {
     match expression {
-        Expr::Signal(signal) => match &signals[signal.index()] {
-            Signal::Mac(ranges) => (**ranges).clone(),
-        },
+        Expr::Signal(signal) => signals[signal.index()].macs().cloned().unwrap_or_default(),
         Expr::Any(parts) => union(parts.iter().map(|part| macs(part, signals))),
         Expr::All(parts) => parts.iter().fold(Ranges::new(vec![(0, LAST_MAC)]), |common, part| intersection(&common, &macs(part, signals))),
         Expr::Not(part) => other_macs(&macs(part, signals)),

@@ -42,7 +42,7 @@ impl Summary {
         let mut named = HashSet::new();
         groups.iter().filter(|group| own(group.policy)).for_each(|group| collect_signals(&group.when, &mut named));
         let macs = signals.iter().enumerate().filter(|(index, _)| named.contains(index)).map(|(_, signal)| signal);
-        let mac_prefixes = macs.map(|Signal::Mac(ranges)| prefixes(ranges)).sum();
+        let mac_prefixes = macs.filter_map(Signal::macs).map(prefixes).sum();
         Self {
             policies: policies.iter().filter(|policy| !policy.built_in).count(),
             rules: rules.iter().filter(|rule| own(rule.policy)).count(),

@@ -42,7 +42,7 @@ pub const fn fold(word: u64) -> u64 {
 
 /// The top bit of the first byte that is `BYTE`; bytes behind it may be marked wrongly.
 #[inline(always)]
-pub(super) const fn first<const BYTE: u8>(word: u64) -> u64 {
+pub(crate) const fn first<const BYTE: u8>(word: u64) -> u64 {
     let differs = word ^ (BYTE as u64 * ONE);
     differs.wrapping_sub(ONE) & !differs & TOP
 }
@@ -55,13 +55,13 @@ pub(super) const fn first_below<const LIMIT: u8>(word: u64) -> u64 {
 
 /// The bytes before the one whose top bit is the lowest of `marks`, as ones. Where there is none, these are all eight for [`bytes_of`].
 #[inline(always)]
-pub(super) const fn before(marks: u64) -> u64 {
+pub(crate) const fn before(marks: u64) -> u64 {
     (marks & marks.wrapping_neg()).wrapping_sub(1) >> 7
 }
 
 /// How many bytes a mask of [`before`] has.
 #[inline(always)]
-pub(super) const fn bytes_of(mask: u64) -> u64 {
+pub(crate) const fn bytes_of(mask: u64) -> u64 {
     (mask & ONE).wrapping_mul(ONE) >> 56
 }
 

@@ -77,7 +77,8 @@ const NO_SIGNATURE: SignatureEntry = SignatureEntry {
     first_port: 0,
     last_port: 0,
     protocol: 0,
-    reserved: [0; 3],
+    reserved: 0,
+    signals: 0,
 };
 #[unsafe(no_mangle)]
 static NAME_SEEDS: Constant<[u64; SEEDS]> = Constant([0; SEEDS]);
@@ -220,7 +221,8 @@ pub fn signature(index: u32) -> SignatureEntry {
             first_port: (&raw const (*entry).first_port).read_volatile(),
             last_port: (&raw const (*entry).last_port).read_volatile(),
             protocol: (&raw const (*entry).protocol).read_volatile(),
-            reserved: [0; 3],
+            reserved: 0,
+            signals: 0,
         }
     }
 }

@@ -70,6 +70,7 @@ impl<'a> Rulebook<'a> {
     fn in_group(self, group: usize, device: u64) -> bool {
         self.0.groups[group].when.holds(&|signal| match &self.0.signals[signal.index()] {
             Signal::Mac(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&device)),
+            _ => false,
         })
     }
 

@@ -26,7 +26,7 @@ pub(super) fn names(set: &Resolved, pool: &mut RowPool) -> Result<Option<Compile
             carried: pool.intern(*carried),
             learned: pool.intern(*learned),
             learned_monitored: pool.intern(*learned_monitored),
-            reserved: 0,
+            signals: 0,
         })
         .collect();
     Ok(Some(CompiledNames { names, rules, has_learned_monitored }))

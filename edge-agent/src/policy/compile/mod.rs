@@ -1,6 +1,7 @@
 //! Rules to tables: each dimension of a packet (device, remote, service) is cut into classes that no rule tells apart, and each class gets
 //! a row with a bit for every rule that it satisfies. A packet's rules are then the AND of three rows.
 
+pub mod identity;
 mod inside;
 pub mod name_table;
 pub mod names;
@@ -21,6 +22,7 @@ use edge_ebpf::{
 };
 
 use self::{
+    identity::CompiledIdentity,
     names::NameClasses,
     partition::Partition,
     rows::{RowPool, set_bit},
@@ -64,6 +66,8 @@ pub struct Compiled {
     /// Rules about signatures.
     pub signed: Row,
     pub signatures: Vec<SignatureEntry>,
+    /// `None`: devices are known by their MACs alone.
+    pub identity: Option<CompiledIdentity>,
     /// The rows of the classes, see [`edge_ebpf::abi::POOL`].
     pub pool: Vec<u64>,
 }
@@ -240,6 +244,7 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
         names,
         signed,
         signatures,
+        identity: None,
         pool: pool.into_pool(),
     })
 }
@@ -284,7 +289,7 @@ type Segments<T> = Vec<(T, u32)>;
 
 /// Classes of devices by their MACs.
 fn devices(set: &Resolved, pool: &mut RowPool) -> Segments<u64> {
-    let partition = Partition::of(set.signals.iter().map(|Signal::Mac(ranges)| ranges.as_ref()));
+    let partition = Partition::of(set.signals.iter().filter_map(Signal::macs));
     let row_of_class: Vec<u32> = partition
         .classes()
         .map(|members| {
