@@ -48,7 +48,7 @@ struct Lines<B> {
 }
 
 impl<B: Bytes> Turn for Lines<B> {
-    const FIRST: usize = 32;
+    const FIRST: usize = 0;
     const EACH: usize = 4;
 
     #[inline(always)]
