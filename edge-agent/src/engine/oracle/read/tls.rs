@@ -16,7 +16,8 @@ pub enum Opening {
     NotAHello,
     /// What looks like one, in a record that cannot be.
     BadRecord,
-    Hello(Hello),
+    /// What it tells, and its body.
+    Hello(Hello, Vec<u8>),
     /// A hello that cannot be read, or is longer than what is read.
     Unreadable,
     /// So many bytes tell more.
@@ -53,7 +54,7 @@ pub fn opening(bytes: &[u8]) -> Opening {
 }
 
 fn read(body: &[u8]) -> Opening {
-    hello(body).map_or(Opening::Unreadable, Opening::Hello)
+    hello(body).map_or(Opening::Unreadable, |hello| Opening::Hello(hello, body.to_vec()))
 }
 
 /// A hello whose first record is not all of it.
