@@ -8,3 +8,6 @@ pub mod groups;
 pub mod hello;
 pub mod syn;
 pub mod user_agent;
+
+#[cfg(test)]
+mod tests;
