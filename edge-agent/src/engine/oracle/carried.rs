@@ -10,8 +10,9 @@ use super::facts::{Device, Fact};
 use super::flows::{Flow, FlowKey, Flows, Stage, Told};
 use super::read::dns::Question;
 use super::read::name::{Name, shown};
-use super::read::{Reading, dns, quic};
+use super::read::{Reading, dns, quic, tls};
 use super::rulebook::Rulebook;
+use crate::identity::ja4::{Ja4, Transport};
 use crate::policy::model::{Signal, SignatureId, TextKind};
 
 /// DNS and what stands for it.
@@ -105,12 +106,13 @@ impl Carried {
     }
 
     fn told(&mut self, told: Told) {
-        let Told { name, user_agent, hello: _, obstacle, next } = told;
+        let Told { name, user_agent, hello, obstacle, next } = told;
         self.shown = name.as_ref().map(shown);
         self.obstacle = obstacle;
         self.next = Some(next);
         self.marks.clone_from(&name);
         self.names.extend(name);
+        self.facts.extend(hello.filter(|body| tls::is_short(body)).and_then(|body| Ja4::of_hello(&body, Transport::Tcp)).map(Fact::Hello));
         self.facts.extend(user_agent.map(|value| Fact::Text(TextKind::UserAgent, value)));
     }
 

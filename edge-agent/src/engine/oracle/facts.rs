@@ -7,7 +7,10 @@ use super::names::covered;
 use super::read::name::Name;
 use super::read::syn::Shape;
 use super::read::{dhcp, syn};
-use crate::policy::model::{Glob, OptionKind, Resolved, Signal, SignalId, SignatureId, SynPattern, SynWindow, TextKind};
+use crate::identity::ja4::Ja4;
+use crate::policy::model::{
+    Glob, Ja4Part, Ja4Pattern, OptionKind, Resolved, Signal, SignalId, SignatureId, SynPattern, SynWindow, TextKind,
+};
 
 /// Bytes of a text or list that are there for patterns.
 const LONGEST: usize = 255;
@@ -18,6 +21,7 @@ pub(super) enum Fact {
     /// As it stands: numbers of one byte, or of two in DHCPv6.
     Options(OptionKind, Vec<u8>),
     Syn(Shape),
+    Hello(Ja4),
     Asked(Name),
     Signature(SignatureId),
 }
@@ -83,6 +87,7 @@ fn is(signal: &Signal, fact: &Fact) -> bool {
             lists.iter().any(|list| option_bytes(*kind, list).as_deref() == Some(&bytes[..bytes.len().min(LONGEST)]))
         }
         (Signal::Syn(patterns), Fact::Syn(shape)) => patterns.iter().any(|pattern| fits(pattern, shape)),
+        (Signal::Hello(patterns), Fact::Hello(ja4)) => patterns.iter().any(|pattern| has(pattern, ja4)),
         (Signal::Asked(set), Fact::Asked(name)) => covered(set, name),
         (Signal::Signature(wanted), Fact::Signature(id)) => wanted == id,
         _ => false,
@@ -123,6 +128,23 @@ fn fits(pattern: &SynPattern, shape: &Shape) -> bool {
         && options.as_ref().is_none_or(|kinds| *kinds == shape.options)
         && quirks.is_none_or(|quirks| quirks == shape.quirks)
         && payload.is_none_or(|payload| payload == shape.payload)
+}
+
+fn has(pattern: &Ja4Pattern, ja4: &Ja4) -> bool {
+    let Ja4Pattern { letters, ciphers, extensions } = pattern;
+    let raw = ja4.raw();
+    let mut parts = raw.splitn(3, '_').skip(1);
+    let mut is = |part: &Option<Ja4Part>, hash: [u8; 6]| {
+        let own = parts.next().unwrap_or_default();
+        match part {
+            None => true,
+            Some(Ja4Part::Hash(wanted)) => *wanted == hash,
+            Some(Ja4Part::Raw(wanted)) => wanted == own,
+        }
+    };
+    let (ciphers, extensions) = (is(ciphers, ja4.ciphers_hash()), is(extensions, ja4.extensions_hash()));
+    let letters = letters.iter().zip(ja4.letters().bytes()).all(|(wanted, letter)| wanted.is_none_or(|wanted| wanted == letter));
+    letters && ciphers && extensions
 }
 
 #[cfg(test)]
