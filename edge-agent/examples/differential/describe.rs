@@ -153,7 +153,7 @@ fn describe_expression(set: &Resolved, expression: &Expr) -> DeviceCase {
     let parts = |parts: &[Expr]| parts.iter().map(|part| describe_expression(set, part)).collect();
     DeviceCase::Expression(match expression {
         Expr::Signal(signal) => {
-            let Signal::Mac(ranges) = &set.signals[signal.index()];
+            let Signal::Mac(ranges) = &set.signals[signal.index()] else { unreachable!("the groups made up here are of MACs") };
             let mac = |number: u64| number.to_be_bytes()[2..].iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":");
             return DeviceCase::Macs(ranges.iter().map(|&(first, last)| [mac(first), mac(last)]).collect());
         }

@@ -147,8 +147,7 @@ pub fn read_6(bytes: &impl Bytes, start: usize, end: usize, said: &mut Said) -> 
         return false;
     }
     let noise = u64::from(head.u32::<0>());
-    let options =
-        Options6 { bytes: *bytes, at: forget(start + 4, noise), end, parameters: 0, vendor_class: 0, host_name: 0, noise };
+    let options = Options6 { bytes: *bytes, at: forget(start + 4, noise), end, parameters: 0, vendor_class: 0, host_name: 0, noise };
     let (_, options) = take::<MAX_OPTIONS, _>(options, 0, noise);
     said.parameters = value_6(bytes, options.parameters);
     said.host_name = value_6(bytes, options.host_name);
@@ -205,9 +204,7 @@ impl<B: Bytes> Turn for Options6<B> {
         if next > *end {
             return Some(0);
         }
-        for (wanted, place, salt) in
-            [(OPTION_REQUEST, parameters, 1u64), (VENDOR_CLASS_6, vendor_class, 2), (CLIENT_NAME, host_name, 3)]
-        {
+        for (wanted, place, salt) in [(OPTION_REQUEST, parameters, 1u64), (VENDOR_CLASS_6, vendor_class, 2), (CLIENT_NAME, host_name, 3)] {
             if code == wanted {
                 *place = forget(*at, noise.wrapping_add(salt << 40));
             }
