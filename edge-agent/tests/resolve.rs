@@ -138,7 +138,7 @@ fn what_is_always_allowed_goes_first_and_is_not_reported() {
     let [DeviceSelector::Group(phones), DeviceSelector::Unknown] = no_web.from[..] else { panic!("{:?}", no_web.from) };
     let holds = |mac| {
         resolved.groups[phones.index()].when.holds(&|signal| {
-            let ranges = resolved.signals[signal.index()].macs().unwrap();
+            let ranges = resolved.signals[signal.index()].macs().expect("a signal of MACs");
             ranges.contains(mac)
         })
     };

@@ -5,12 +5,14 @@
 
 mod program {
     pub mod answers;
+    pub mod atomic;
     pub mod buckets;
     pub mod clock;
     pub mod constants;
     pub mod copies;
     pub mod count;
     pub mod frame;
+    pub mod identity;
     pub mod in_hand;
     pub mod inspect;
     pub mod learned;

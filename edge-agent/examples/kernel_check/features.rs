@@ -3,8 +3,10 @@
 use std::fmt;
 
 use edge_agent::config::Conduct;
+use edge_agent::policy::compile::identity::CompiledIdentity;
 use edge_agent::policy::compile::{Compiled, CompiledNames, CompiledRule, Timeline, names::NameClasses};
 use edge_agent::policy::model::{PolicyId, RateLimit, RateUnit};
+use edge_ebpf::abi::identity::{FACT_KINDS, FactKind, FactState, GroupOp, HelloKey, HelloParts, MacFacts};
 use edge_ebpf::abi::{MAX_SIGNATURES, MAX_WORDS, NameRules, OnUninspectable, Reason, SignatureEntry, Verdict};
 
 /// A constant and the values that policies and configuration can give it.
@@ -40,6 +42,7 @@ const FEATURES: &[Feature] = &[
     Feature { name: "inbound", values: &[0, 1], set: |wanted, any| wanted.compiled.has_inbound = any != 0 },
     Feature { name: "schedules", values: &[0, 1], set: set_schedules },
     Feature { name: "names", values: &[0, 1], set: set_names },
+    Feature { name: "identity", values: &[0, 1, 2], set: set_identity },
     Feature { name: "signatures", values: &[0, MAX_SIGNATURES], set: set_signatures },
     Feature {
         name: "uninspectable",
@@ -72,6 +75,27 @@ fn set_names(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
     compiled.named[0] = any as u64;
     compiled.names =
         (any != 0).then(|| CompiledNames { names: NameClasses::default(), rules: vec![NameRules::default()], has_learned_monitored: true });
+}
+
+/// 1: by what headers and DHCP show; 2: by everything.
+fn set_identity(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, how: usize) {
+    let nowhere = FactState { next: [0; 256], set: 0, reserved: 0 };
+    let mut starts = [0; FACT_KINDS];
+    let kinds = FactKind::ALL.iter().filter(|kind| how == 2 || !matches!(kind, FactKind::UserAgent | FactKind::Hello));
+    kinds.for_each(|kind| starts[*kind as usize] = 1);
+    let hellos =
+        if how == 2 { (1..=HelloKey::ALL_PARTS.0).map(|parts| (HelloKey::default().only(HelloParts(parts)), 1)).collect() } else { vec![] };
+    compiled.identity = (how != 0).then(|| CompiledIdentity {
+        signals: vec!["anything".to_owned()],
+        sets: vec![vec![], vec![0]],
+        states: vec![nowhere, FactState { set: 1, ..nowhere }],
+        starts,
+        hellos,
+        hashed: vec![],
+        macs: vec![MacFacts::default()],
+        ops: vec![GroupOp::signal(0), GroupOp::group(0, true)],
+        unknown: 0,
+    });
 }
 
 fn set_signatures(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, count: usize) {

@@ -34,6 +34,9 @@ struct Arguments {
     /// Not all combinations of features: each value with the first and with the last of all others.
     #[arg(long)]
     each: bool,
+    /// Only the combinations in whose text this stands, such as `identity=2`.
+    #[arg(long)]
+    only: Option<String>,
     /// A test program of the agent's, all of whose tests are run.
     #[arg(long)]
     tests: Option<PathBuf>,
@@ -54,10 +57,13 @@ fn main() -> ExitCode {
 }
 
 /// Returns how many things went wrong, each of which was told.
-fn check(Arguments { each, tests }: &Arguments) -> Result<usize> {
+fn check(Arguments { each, only, tests }: &Arguments) -> Result<usize> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the kernel's release; is /proc mounted?")?;
     tell(json!({"event": "kernel", "release": release.trim(), "lacks": Kernel::probe()?.lacks()}));
-    let combinations = if *each { features::each() } else { features::all() };
+    let mut combinations = if *each { features::each() } else { features::all() };
+    if let Some(only) = only {
+        combinations.retain(|combination| combination.to_string().contains(only));
+    }
     let not_loaded = load_all(&combinations)?;
     let failed = tests.as_deref().map_or(Ok(0), tests::run)?;
     Ok(not_loaded + failed)

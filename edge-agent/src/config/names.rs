@@ -15,11 +15,13 @@ pub struct TableSizes {
     pub learned: u32,
     /// Connections of which something is remembered.
     pub flows: u32,
+    /// Devices that have shown what a group asks for.
+    pub devices: u32,
 }
 
 impl Default for TableSizes {
     fn default() -> Self {
-        Self { learned: 65_536, flows: 65_536 }
+        Self { learned: 65_536, flows: 65_536, devices: 16_384 }
     }
 }
 
@@ -75,7 +77,7 @@ pub(super) fn decode_names(at: &Decoder<'_>, conduct: &mut Conduct, tables: &mut
         Some("null_address") => *dns_reject = DnsReject::NullAddress,
         _ => {}
     }
-    let TableSizes { learned, flows } = tables;
+    let TableSizes { learned, flows, devices: _ } = tables;
     for (key, size) in [("names.learned.capacity", learned), ("names.flows", flows)] {
         *size = at.node(key).and_then(|node| node.integer()).unwrap_or(*size);
     }

@@ -85,7 +85,7 @@ struct Buckets {
 }
 
 impl Buckets {
-    fn of(TableSizes { learned, flows }: TableSizes, sharing: Sharing<'_>) -> Result<Self, Error> {
+    fn of(TableSizes { learned, flows, devices: _ }: TableSizes, sharing: Sharing<'_>) -> Result<Self, Error> {
         let buckets = |entries: u32, ways: usize| (entries / ways as u32).next_power_of_two();
         let mut wanted = Self { flows: buckets(flows, flow::WAYS), learned: buckets(learned, learned::WAYS) };
         if let Sharing::Pinned(pins) = sharing {

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Pool, Reason, RuleEntry, row_size};
 
 use super::error::Error;
+use super::identity::Identifying;
 use super::interface_hash::InterfaceHash;
 use super::kernel::Kernel;
 use super::names::Looking;
@@ -22,7 +23,9 @@ use crate::policy::compile::Compiled;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EDGE_EBPF_OBJECT"));
 
 /// Maps that all generations share: those that the programs write to, and the agent's notes beside them.
-pub const SHARED_MAPS: [&str; 19] = [
+pub const SHARED_MAPS: [&str; 21] = [
+    DEVICES,
+    DEVICE_STATES,
     FLOWS,
     LEARNED,
     LEARNED_NAMES,
@@ -60,11 +63,21 @@ pub const FLOWS: &str = "FLOWS";
 pub const LEARNED: &str = "LEARNED";
 pub const LEARNED_NAMES: &str = "LEARNED_NAMES";
 pub const HELLOS: &str = "HELLOS";
+pub const DEVICES: &str = "DEVICES";
+pub const DEVICE_STATES: &str = "DEVICE_STATES";
+/// Pinned, and the agent's alone.
+pub const SIGNAL_KEYS: &str = "SIGNAL_KEYS";
 /// Pinned, and a constant of the program.
 pub const SECRET_NUMBERS: &str = "SECRET_NUMBERS";
 /// Of each generation, as are the ones below.
 pub const NAMES: &str = "NAMES";
 pub const NAME_RULES: &str = "NAME_RULES";
+pub const DEVICE_ROWS: &str = "DEVICE_ROWS";
+pub const FACT_STATES: &str = "FACT_STATES";
+pub const SIGNAL_SETS: &str = "SIGNAL_SETS";
+pub const HELLO_KEYS: &str = "HELLO_KEYS";
+pub const GROUP_OPS: &str = "GROUP_OPS";
+pub const MAC_FACTS: &str = "MAC_FACTS";
 pub const MAC_NODES: &str = "MAC_NODES";
 pub const V4_NODES: &str = "V4_NODES";
 pub const V6_NODES: &str = "V6_NODES";
@@ -163,6 +176,8 @@ impl Object {
             .override_global("MAX_TTL", max, true);
         let looking = Looking::new(compiled, *tables, sharing)?;
         looking.specialise(&mut loader, compiled);
+        let identifying = Identifying::new(compiled, *generation, *tables, sharing)?;
+        identifying.specialise(&mut loader);
         for (map, entries) in Sizes::of(compiled).entries() {
             loader.map_max_entries(map, entries);
         }
@@ -188,6 +203,7 @@ impl Object {
         drop(loader);
         let mut object = Self { ebpf, kernel, reads_answers: kernel.names() && wants_answers(compiled) };
         looking.fill(&mut object)?;
+        identifying.fill(&mut object)?;
         Ok(object)
     }
 
@@ -244,6 +260,11 @@ impl Object {
             Some(Map::Array(data)) => Ok(data),
             _ => Err(Error::Missing { what: "array", name }),
         }
+    }
+
+    /// The map `name` as a hash table.
+    pub fn hash<K: Plain, V: Plain>(&mut self, name: &'static str) -> Result<HashMap<&mut MapData, Value<K>, Value<V>>, Error> {
+        self.ebpf.map_mut(name).ok_or(Error::Missing { what: "map", name })?.try_into().map_err(Error::map("open", name))
     }
 
     /// The map `name` as an array that has a `V` for each CPU.

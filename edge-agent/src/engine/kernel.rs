@@ -30,7 +30,7 @@ mod action {
 }
 
 /// Enough for packets that are tried out, and quick to make.
-const SMALL: TableSizes = TableSizes { learned: 4096, flows: 4096 };
+const SMALL: TableSizes = TableSizes { learned: 4096, flows: 4096, devices: 1024 };
 
 /// A generation in the kernel, apart from all traffic.
 pub struct KernelEngine {

@@ -80,6 +80,30 @@ pub struct HelloKey {
     pub extensions: u64,
 }
 
+impl HelloKey {
+    pub const ALL_PARTS: HelloParts = HelloParts(HelloParts::LETTERS | HelloParts::CIPHERS | HelloParts::EXTENSIONS);
+
+    /// Of a key as the table has it.
+    pub const fn parts(&self) -> HelloParts {
+        HelloParts((self.letters[1] >> 16) as u8)
+    }
+
+    /// The key by these parts alone, as the table has it.
+    #[inline(always)]
+    pub const fn only(self, parts: HelloParts) -> Self {
+        const fn ones(parts: HelloParts, part: u8) -> u64 {
+            if parts.0 & part != 0 { u64::MAX } else { 0 }
+        }
+        let Self { letters: [first, last], ciphers, extensions } = self;
+        let letters = ones(parts, HelloParts::LETTERS);
+        Self {
+            letters: [first & letters, last & letters & 0xffff | (parts.0 as u64) << 16],
+            ciphers: ciphers & ones(parts, HelloParts::CIPHERS),
+            extensions: extensions & ones(parts, HelloParts::EXTENSIONS),
+        }
+    }
+}
+
 /// Which parts of a [`HelloKey`] a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct HelloParts(pub u8);

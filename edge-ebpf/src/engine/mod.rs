@@ -31,6 +31,10 @@ pub trait Tables {
     fn service(&self, index: usize) -> u32;
     /// A word of the pool of rows.
     fn pool(&self, place: u32) -> u64;
+    /// A word of a device's row, which lies elsewhere where it was computed from the device's signals: such places are beyond [`crate::abi::POOL`].
+    fn device_pool(&self, place: u32) -> u64 {
+        self.pool(place)
+    }
     /// Where the row of a class begins in it.
     fn row(&self, class: u32) -> u32;
     fn rule(&self, rule: u32) -> RuleEntry;
@@ -54,6 +58,8 @@ pub trait Tables {
     fn restricting(&self, word: usize) -> u64;
     /// Whether any rule is about names, or about signatures.
     fn has_names(&self) -> bool;
+    /// Whether devices are known by more than their MACs, so that packets are looked into for that.
+    fn has_identity(&self) -> bool;
     /// Word of the rules that are about names.
     fn named(&self, word: usize) -> u64;
     /// Classes of the rules of a name, by its number. `None`: there is no such number.
@@ -195,7 +201,8 @@ pub fn decide(side: Side, frame: &Frame<'_>, packet: &Packet, tables: &impl Tabl
         return Some(Decision::by_rule(Verdict::Pass, rule));
     }
     let device = device_row(side, packet, tables)?;
-    let showing = if tables.has_names() { observer.showing(frame, packet, device) } else { Showing::NONE };
+    let looks_inside = tables.has_names() || tables.has_identity();
+    let showing = if looks_inside { observer.showing(frame, packet, device) } else { Showing::NONE };
     if showing.is_deferred() {
         return None;
     }

@@ -98,6 +98,14 @@ impl Rows {
         self.possible(tables, offset) & tables.pool(self.remote + offset) & tables.pool(self.service + offset)
     }
 
+    /// Whatever the service, and whatever the remote too if that is not known.
+    #[inline(always)]
+    pub(super) fn word_of_any_service(self, tables: &impl Tables, word: usize, remote_known: bool) -> u64 {
+        let offset = word_offset(tables.words(), word);
+        let possible = self.possible(tables, offset);
+        if remote_known { possible & tables.pool(self.remote + offset) } else { possible }
+    }
+
     /// Whatever the remote, and whatever the service too.
     #[inline(always)]
     pub fn word_of_any_remote(self, tables: &impl Tables, shows: &impl Shows, word: usize, any_service: bool) -> u64 {
@@ -126,7 +134,7 @@ impl Rows {
 
     #[inline(always)]
     fn possible(self, tables: &impl Tables, offset: u32) -> u64 {
-        let device = tables.pool(self.device + offset);
+        let device = tables.device_pool(self.device + offset);
         match self.active {
             Some(active) => device & tables.pool(active + offset),
             None => device,

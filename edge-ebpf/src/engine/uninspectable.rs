@@ -26,11 +26,12 @@ pub(super) fn uninspectable(
             let remote_known = !matches!(packet.family, Family::None) && !next_stop_only;
             let device = device_row(side, packet, tables)?;
             let active = active(tables, observer)?;
-            // What is not known may be anything: the row of the device stands for it too.
-            let mut could_match = restricting(Rows { device, remote: device, service: device, active, shows: false }, tables);
+            // What is not known may be anything.
+            let rows = Rows { device, remote: 0, service: 0, active, shows: false };
+            let mut could_match = restricting(rows, false, tables);
             if could_match != 0 && remote_known {
                 let remote = remote_row(packet.family, remote(side, frame, packet), tables)?;
-                could_match = restricting(Rows { device, remote, service: device, active, shows: false }, tables);
+                could_match = restricting(Rows { remote, ..rows }, true, tables);
             }
             if could_match == 0 { Verdict::Pass } else { Verdict::Drop }
         }
@@ -38,15 +39,15 @@ pub(super) fn uninspectable(
     Some(Decision::uninspectable(verdict, reason))
 }
 
-/// Not zero where a rule of these rows keeps a packet from passing.
+/// Not zero where a rule of the device, and of the remote where that is known, keeps a packet from passing.
 #[inline(always)]
-fn restricting(rows: Rows, tables: &impl Tables) -> u64 {
+fn restricting(rows: Rows, remote_known: bool, tables: &impl Tables) -> u64 {
     let mut any = 0;
     for word in 0..MAX_WORDS {
         if word >= tables.words() {
             break;
         }
-        any |= rows.plain_word(tables, word) & tables.restricting(word);
+        any |= rows.word_of_any_service(tables, word, remote_known) & tables.restricting(word);
     }
     any
 }

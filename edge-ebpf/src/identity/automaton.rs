@@ -40,7 +40,7 @@ struct Walk<S, B> {
 }
 
 impl<S: States, B: Bytes> Turn for Walk<S, B> {
-    const FIRST: usize = 48;
+    const FIRST: usize = 0;
     const EACH: usize = 8;
 
     #[inline(always)]

@@ -9,11 +9,14 @@ use crate::{
     packet::{Mac, access::if_zero},
 };
 
-/// In which generation the row was computed, 1 to 65,535.
+/// In which generation the row was computed, 1 to 65,534.
 #[inline(always)]
 pub const fn age(generation: u32) -> u64 {
-    (generation % 0xffff + 1) as u64
+    (generation % 0xfffe + 1) as u64
 }
+
+/// The age of a row that was not computed yet.
+pub const NO_AGE: u64 = 0xffff;
 
 /// What stands in a bucket: the MAC, and above it the age of its row.
 #[inline(always)]
@@ -76,7 +79,7 @@ mod tests {
         assert_eq!(find(&bucket, mac), (entry(mac, 7), 5));
         assert!(is_current(find(&bucket, mac).0, 7) && !is_current(find(&bucket, mac).0, 8));
         // An age is never 0, which would be a free entry's.
-        assert!((0..200_000).step_by(7).all(|generation| age(generation) != 0));
+        assert!((0..200_000).step_by(7).all(|generation| age(generation) != 0 && age(generation) != NO_AGE));
     }
 
     #[test]

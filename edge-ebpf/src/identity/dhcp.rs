@@ -101,8 +101,8 @@ struct Options<B> {
 }
 
 impl<B: Bytes> Turn for Options<B> {
-    const FIRST: usize = 16;
-    const EACH: usize = 4;
+    const FIRST: usize = 0;
+    const EACH: usize = 1;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {
@@ -190,8 +190,8 @@ struct Options6<B> {
 }
 
 impl<B: Bytes> Turn for Options6<B> {
-    const FIRST: usize = 12;
-    const EACH: usize = 4;
+    const FIRST: usize = 0;
+    const EACH: usize = 1;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {

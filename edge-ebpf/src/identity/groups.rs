@@ -64,7 +64,7 @@ struct Run<'a, G> {
 
 impl<G: Groups> Turn for Run<'_, G> {
     const FIRST: usize = 0;
-    const EACH: usize = 4;
+    const EACH: usize = 1;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {

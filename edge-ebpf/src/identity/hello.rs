@@ -171,8 +171,8 @@ struct Values<B> {
 }
 
 impl<B: Bytes> Turn for Values<B> {
-    const FIRST: usize = 20;
-    const EACH: usize = 8;
+    const FIRST: usize = 0;
+    const EACH: usize = 4;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {
@@ -205,8 +205,8 @@ struct Extensions<B> {
 }
 
 impl<B: Bytes> Turn for Extensions<B> {
-    const FIRST: usize = 20;
-    const EACH: usize = 4;
+    const FIRST: usize = 0;
+    const EACH: usize = 1;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {
@@ -270,8 +270,8 @@ struct Versions<B> {
 }
 
 impl<B: Bytes> Turn for Versions<B> {
-    const FIRST: usize = 5;
-    const EACH: usize = 4;
+    const FIRST: usize = 0;
+    const EACH: usize = 1;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {
@@ -312,8 +312,8 @@ struct Algorithms<B> {
 }
 
 impl<B: Bytes> Turn for Algorithms<B> {
-    const FIRST: usize = 12;
-    const EACH: usize = 8;
+    const FIRST: usize = 0;
+    const EACH: usize = 4;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {

@@ -302,8 +302,8 @@ impl<S: Shape> Shape for &mut S {
 }
 
 impl<S: Shape> Turn for Options<'_, S> {
-    const FIRST: usize = 9;
-    const EACH: usize = 4;
+    const FIRST: usize = 0;
+    const EACH: usize = 1;
 
     #[inline(always)]
     fn turn(&mut self) -> Option<usize> {

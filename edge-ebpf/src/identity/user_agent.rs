@@ -47,7 +47,7 @@ struct Lines<B> {
 }
 
 impl<B: Bytes> Turn for Lines<B> {
-    const FIRST: usize = 32;
+    const FIRST: usize = 0;
     const EACH: usize = 4;
 
     #[inline(always)]

@@ -38,8 +38,18 @@ pub const NAMES: usize = crate::name::dns::MAX_QUESTIONS;
 /// What the rules of a device ask about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Interest {
+    /// Of names: what stands in the way of reading them counts.
     pub names: bool,
     pub signatures: bool,
+    /// Names, hellos and requests are read: for the rules, or for what the device is known by.
+    pub reads: bool,
+}
+
+impl Interest {
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        !self.reads && !self.signatures
+    }
 }
 
 /// Numbers of what the packet shows, for the rows that go with it.
@@ -85,6 +95,13 @@ pub struct State {
     pub strict: u32,
     /// Sequence number of the payload.
     pub sequence: u32,
+    /// Ones where a rule of the device is about names.
+    pub watched: u32,
+    /// Not 0: the hello lies in the bytes that were put together, and not in the frame.
+    pub in_pieces: u32,
+    /// Of a hello that was read.
+    pub body: Span,
+    pub reserved: u32,
 }
 
 /// What is to be read of a packet.
@@ -141,6 +158,8 @@ pub trait Steps {
     fn tls_appended(&mut self) -> Reading;
     /// The segment's request, into [`State::host`] and [`State::number`].
     fn http(&mut self) -> Reading;
+    /// Notes what the device is known by as what was read tells it.
+    fn identify(&mut self, read: Read, reading: Reading);
     /// As [`finish`].
     fn finish(&mut self, read: Read, reading: Reading) -> Showing;
 }
@@ -162,6 +181,7 @@ pub fn inspect(steps: &mut impl Steps) -> Showing {
             reading => reading,
         },
     };
+    steps.identify(read, reading);
     steps.finish(read, reading)
 }
 
@@ -196,6 +216,7 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
         state.carried = Carried::Nothing as u32;
         state.flow_hash = 0;
         state.showing = 0;
+        state.watched = u32::from(interest.names).wrapping_neg();
     });
     let learned = interest.names && memory.learned(packet);
     let tcp = packet.protocol == protocol::TCP;
@@ -207,7 +228,7 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
     let segment = if tcp { packet.segment(frame) } else { Segment::default() };
     let mut flow = memory.flow(hash);
     if segment.opens {
-        let awaited = if interest.names && port != DNS_PORT { state::AWAITED } else { 0 };
+        let awaited = if interest.reads && port != DNS_PORT { state::AWAITED } else { 0 };
         flow = Flow { state: awaited, sequence: segment.sequence, number: 0, signatures: 0 };
         memory.put_flow(hash, flow);
     }
@@ -228,7 +249,7 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
             state.showing |= Showing::SHOWS;
         }
     });
-    if !interest.names {
+    if !interest.reads {
         return Read::Nothing;
     }
     if port == DNS_PORT {
@@ -316,7 +337,7 @@ fn asked(state: &mut State, over_udp: bool, reading: Reading) {
     state.carried = Carried::Question as u32;
     state.showing |= Showing::SHOWS;
     if over_udp {
-        state.showing |= Showing::QUERY | if keys { Showing::ASKS_KEYS } else { 0 };
+        state.showing |= state.watched & (Showing::QUERY | if keys { Showing::ASKS_KEYS } else { 0 });
     }
 }
 
@@ -366,7 +387,7 @@ fn requested(state: &mut State, reading: Reading, concerns: bool) {
 impl State {
     #[inline(always)]
     fn block(&mut self, reason: Reason) {
-        self.showing |= (reason as u32 + 1) << Showing::OBSTACLE;
+        self.showing |= ((reason as u32 + 1) << Showing::OBSTACLE) & self.watched;
     }
 
     /// The segment carries the name that was read last, and marks its flow with it if that is of concern.

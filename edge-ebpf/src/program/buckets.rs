@@ -6,7 +6,7 @@ use edge_ebpf::{
     rate,
 };
 
-use super::{clock, maps};
+use super::{atomic::compare_exchange, clock, maps};
 
 /// Attempts to charge a bucket that other CPUs charge too. A packet that loses every time is over the rate by any measure.
 const ATTEMPTS: u32 = 8;
@@ -34,18 +34,4 @@ pub fn within_rate(device: Mac, rule: &RuleEntry, length: u32) -> bool {
         }
     }
     false
-}
-
-/// Writes `new` if `*place` is `old`; returns what was there (`BPF_CMPXCHG`, Linux 5.12). The compiler's own has no lowering for BPF.
-///
-/// # Safety
-/// `place` is a live, aligned map value.
-#[inline(always)]
-unsafe fn compare_exchange(place: *mut u64, old: u64, new: u64) -> u64 {
-    let mut seen = old;
-    // SAFETY: the caller's; the instruction reads and writes those eight bytes and r0.
-    unsafe {
-        core::arch::asm!("r0 = cmpxchg_64({0} + 0, r0, {1})", in(reg) place, in(reg) new, inlateout("r0") seen, options(nostack));
-    }
-    seen
 }

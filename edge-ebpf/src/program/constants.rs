@@ -4,7 +4,9 @@
 use edge_ebpf::{
     abi::{
         CLOCK_STANDS, DnsReject, INTERFACE_HASH, Link, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, OnUninspectable, POOL, Pool, ROOT, Reason,
-        Row, RuleEntry, Services, SignatureEntry, service,
+        Row, RuleEntry, Services, SignatureEntry,
+        identity::{FACT_KINDS, FactKind},
+        service,
     },
     inspect::secret::SECRETS,
     name::hash::SEEDS,
@@ -57,6 +59,28 @@ static HAS_NAMES: Constant<u32> = Constant(1);
 static HAS_LEARNED_MONITORED: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]
 static SIGNATURE_COUNT: Constant<u32> = Constant(MAX_SIGNATURES as u32);
+/// Whether devices are known by more than their MACs.
+#[unsafe(no_mangle)]
+static HAS_IDENTITY: Constant<u32> = Constant(1);
+/// Whether a signal is about names, or about signatures.
+#[unsafe(no_mangle)]
+static HAS_ASKED: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static HAS_SHOWN: Constant<u32> = Constant(1);
+/// By kind of fact: the state that its bytes are walked from; 0: none is about it.
+#[unsafe(no_mangle)]
+static FACT_STARTS: Constant<[u16; FACT_KINDS]> = Constant([1; FACT_KINDS]);
+/// Bit `p`: a signal is about a hello's parts `p`.
+#[unsafe(no_mangle)]
+static HELLO_SHAPES: Constant<u32> = Constant(u8::MAX as u32);
+/// Number of buckets of the table of devices, less one.
+#[unsafe(no_mangle)]
+static DEVICE_MASK: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static GROUP_OP_COUNT: Constant<u32> = Constant(0);
+/// Class of the rules for devices in no group.
+#[unsafe(no_mangle)]
+static UNKNOWN: Constant<u32> = Constant(0);
 #[unsafe(no_mangle)]
 static NAMED: Constant<Row> = Constant([0; MAX_WORDS]);
 #[unsafe(no_mangle)]
@@ -177,6 +201,69 @@ pub fn has_rates() -> bool {
 #[inline(always)]
 pub fn has_names() -> bool {
     HAS_NAMES.get() != 0 || SIGNATURE_COUNT.get() != 0
+}
+/// Whether packets may have to be looked into at all.
+#[inline(always)]
+pub fn looks_inside() -> bool {
+    has_names() || has_identity()
+}
+#[inline(always)]
+pub fn has_identity() -> bool {
+    HAS_IDENTITY.get() != 0
+}
+#[inline(always)]
+pub fn has_asked() -> bool {
+    HAS_ASKED.get() != 0
+}
+#[inline(always)]
+pub fn has_shown() -> bool {
+    HAS_SHOWN.get() != 0
+}
+#[inline(always)]
+pub fn fact_start(kind: FactKind) -> u32 {
+    u32::from(FACT_STARTS.at(kind as usize))
+}
+/// The same, of a kind's number.
+#[inline(always)]
+pub fn fact_start_of(kind: u32) -> u32 {
+    u32::from(FACT_STARTS.at(kind as usize))
+}
+#[inline(always)]
+pub fn hello_shapes() -> u32 {
+    HELLO_SHAPES.get()
+}
+/// Whether a signal is about hellos.
+#[inline(always)]
+pub fn has_hellos() -> bool {
+    HELLO_SHAPES.get() != 0 || fact_start(FactKind::Hello) != 0
+}
+/// Whether hellos, requests and queries are read of every device.
+#[inline(always)]
+pub fn reads_of_all() -> bool {
+    has_asked() || has_hellos() || fact_start(FactKind::UserAgent) != 0
+}
+#[inline(always)]
+pub fn device_mask() -> u32 {
+    DEVICE_MASK.get()
+}
+#[inline(always)]
+pub fn group_ops() -> u32 {
+    GROUP_OP_COUNT.get()
+}
+#[inline(always)]
+pub fn unknown() -> u32 {
+    UNKNOWN.get()
+}
+#[inline(always)]
+pub fn row_size() -> u32 {
+    ROW_SIZE.get()
+}
+/// The set of signals of a signature.
+#[inline(always)]
+pub fn signature_signals(index: u32) -> u32 {
+    let entry = SIGNATURES.element(index as usize);
+    // SAFETY: `element` points into the array.
+    u32::from(unsafe { (&raw const (*entry).signals).read_volatile() })
 }
 #[inline(always)]
 pub fn has_named_rules() -> bool {

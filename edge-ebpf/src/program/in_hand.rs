@@ -13,7 +13,7 @@ static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
 #[derive(Clone, Copy)]
 pub struct Found {
-    /// Class of the device.
+    /// Where the row of the device is.
     pub device: u32,
     /// Bits of an [`edge_ebpf::inspect::Showing`].
     pub showing: u32,
@@ -34,7 +34,7 @@ pub fn found<'a>() -> Option<&'a mut Found> {
 #[inline(always)]
 pub fn put(packet: &Packet) -> bool {
     let Some(place) = PACKET.get_ptr_mut(0) else { return false };
-    if constants::has_names()
+    if constants::looks_inside()
         && let Some(found) = found()
     {
         // Nothing yet.

@@ -24,6 +24,7 @@ use edge_ebpf::{
 use super::{
     constants,
     frame::Context,
+    identity::{self, device_word},
     in_hand,
     learned::{self, Secret},
     maps, names,
@@ -37,7 +38,7 @@ static ROWS_SHOWN: PerCpuArray<ShownRows> = PerCpuArray::with_max_entries(1, 0);
 /// Whether the device's rules may ask for names or signatures: right where a row is one word, else also where rules of the same groups do.
 #[inline(always)]
 pub fn may_watch(device: u32) -> bool {
-    constants::pool(device) & constants::watching() != 0
+    device_word(device) & constants::watching() != 0
 }
 
 /// Whether a plain packet of a watched device has to be looked into: it opens a connection, carries what may be a name or a signature, or its
@@ -55,7 +56,7 @@ pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
 }
 
 #[inline(always)]
-fn payload_concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
+pub fn payload_concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     let tcp = packet.protocol == protocol::TCP;
     if tcp && packet.segment(frame).opens {
         return true;
@@ -90,10 +91,12 @@ fn flow_hash(frame: &Frame<'_>, packet: &Packet) -> u64 {
 #[inline(never)]
 pub extern "C" fn edge_inspect_begin(context: *mut xdp_md) -> u32 {
     let (Some(packet), Some(found)) = (in_hand::get(), in_hand::found()) else { return 0 };
-    found.device = edge_mac_class(packet.device.0);
-    let interest = interest(constants::row(found.device));
+    if !constants::has_identity() {
+        found.device = constants::row(edge_mac_class(packet.device.0));
+    }
+    let interest = interest(found.device);
     let looked_into = packet.fault.is_none() && !matches!(packet.family, Family::None) && !matches!(packet.fragment, Fragment::Later);
-    if !looked_into || !interest.names && !interest.signatures {
+    if !looked_into || interest.is_none() {
         return 0;
     }
     found.inspected = 1;
@@ -109,11 +112,12 @@ fn interest(device: u32) -> Interest {
             break;
         }
         let place = device + word_offset(constants::words(), word);
-        let rules = constants::pool(place);
+        let rules = device_word(place);
         named |= rules & constants::named(word);
         signed |= rules & constants::signed(word);
     }
-    Interest { names: named != 0, signatures: signed != 0 }
+    let signatures = signed != 0 || constants::has_identity() && constants::has_shown();
+    Interest { names: named != 0, signatures, reads: named != 0 || constants::has_identity() && constants::reads_of_all() }
 }
 
 /// What follows from what was read. `what`: a [`Reading`], and the [`Read`] above it.
@@ -126,9 +130,7 @@ pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
         return 0;
     }
     let (read, reading) = (Read::from_u32(what >> 8), Reading::from_u32(what & 0xff));
-    let concerns = matches!(reading, Reading::Name)
-        && buffers.state.number != 0
-        && edge_concerns(constants::row(found.device), buffers.state.number) != 0;
+    let concerns = matches!(reading, Reading::Name) && buffers.state.number != 0 && edge_concerns(found.device, buffers.state.number) != 0;
     let showing = inspect::finish(&mut buffers.state, read, reading, concerns);
     found.showing = showing.bits();
     if showing.shows() {
@@ -149,7 +151,7 @@ pub extern "C" fn edge_concerns(device: u32, number: u32) -> u64 {
             break;
         }
         let offset = word_offset(constants::words(), word);
-        both |= constants::pool(device + offset) & constants::pool(carried + offset);
+        both |= device_word(device + offset) & constants::pool(carried + offset);
     }
     both
 }
@@ -323,6 +325,12 @@ impl Steps for Functions {
     #[inline(always)]
     fn http(&mut self) -> Reading {
         of_text(names::edge_name_http(self.0), Reading::Malformed)
+    }
+    #[inline(always)]
+    fn identify(&mut self, read: Read, reading: Reading) {
+        if constants::has_identity() && (constants::reads_of_all() || constants::has_shown()) {
+            identity::edge_identify_shown(self.0, (read as u32) << 8 | reading as u32);
+        }
     }
     #[inline(always)]
     fn finish(&mut self, read: Read, reading: Reading) -> Showing {

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use edge_ebpf::{
     abi::{
@@ -10,6 +10,7 @@ use edge_ebpf::{
         MAX_INTERFACES, MAX_RULES, NameRules, Node, RULE_SLOTS, RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch,
         Verdict,
         beside::{self, CopyState},
+        identity::{DeviceBucket, DeviceState, FactState, HelloKey, MAX_HELLO_KEYS, MacFacts, SignalSet},
     },
     inspect::{
         flow::FlowBucket,
@@ -74,6 +75,27 @@ pub static HELLOS: LruHashMap<u64, KeptHello> = LruHashMap::with_max_entries(MAX
 pub static NAMES: Array<NameBucket> = Array::with_max_entries(1, MAPPED);
 #[map]
 pub static NAME_RULES: Array<NameRules> = Array::with_max_entries(1, 0);
+
+/// Devices that have shown a signal, and what they have shown.
+#[map]
+pub static DEVICES: Array<DeviceBucket> = Array::with_max_entries(1, MAPPED);
+#[map]
+pub static DEVICE_STATES: Array<DeviceState> = Array::with_max_entries(1, MAPPED);
+/// The words of their rows: of a generation, as are the ones below.
+#[map]
+pub static DEVICE_ROWS: Array<u64> = Array::with_max_entries(1, 0);
+#[map]
+pub static FACT_STATES: Array<FactState> = Array::with_max_entries(1, 0);
+#[map]
+pub static SIGNAL_SETS: Array<SignalSet> = Array::with_max_entries(1, 0);
+/// Numbers of sets.
+#[map]
+pub static HELLO_KEYS: HashMap<HelloKey, u32> = HashMap::with_max_entries(MAX_HELLO_KEYS, 0);
+#[map]
+pub static GROUP_OPS: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub static MAC_FACTS: Array<MacFacts> = Array::with_max_entries(1, 0);
+
 /// `BPF_F_MMAPABLE`
 const MAPPED: u32 = 1 << 10;
 

@@ -35,20 +35,20 @@ pub struct Buffers {
     pub learned_place: u32,
     pub labels: Labels,
     /// Behind the eight bytes that are read before a name; of these and it.
-    text_length: u64,
-    text: [u8; TEXT],
+    pub text_length: u64,
+    pub text: [u8; TEXT],
     /// A ClientHello in pieces, behind eight bytes as well; and the same out of its records.
     bytes_length: u64,
     bytes: [u8; BYTES],
     joined: [u8; BYTES],
 }
 /// Twice what is used, see [`Held`].
-const TEXT: usize = 1024;
+pub const TEXT: usize = 1024;
 const BYTES: usize = 8192;
 /// Bytes before a text.
-const BEFORE: usize = 8;
+pub const BEFORE: usize = 8;
 /// Bytes of a name with what bounds it.
-const NAME: usize = 256;
+pub const NAME: usize = 256;
 
 const _: () = assert!(BEFORE + KEPT == BYTES / 2 && BEFORE + NAME <= TEXT / 2);
 
@@ -125,7 +125,7 @@ fn context(raw: *mut xdp_md) -> Context<false> {
 
 /// Copies a part of the frame to the text, at least one byte and at most [`NAME`].
 #[inline(always)]
-fn load_text(raw: *mut xdp_md, at: usize, length: usize) -> bool {
+pub fn load_text(raw: *mut xdp_md, at: usize, length: usize) -> bool {
     let Some(buffers) = buffers() else { return false };
     let length = bounded::<{ NAME - 1 }>(length - 1) + 1;
     buffers.text_length = (BEFORE + length) as u64;
@@ -135,7 +135,7 @@ fn load_text(raw: *mut xdp_md, at: usize, length: usize) -> bool {
 }
 
 #[inline(always)]
-fn held(buffers: &Buffers) -> Held<'_, BYTES> {
+pub fn held(buffers: &Buffers) -> Held<'_, BYTES> {
     Held::new(&buffers.bytes, buffers.bytes_length as usize)
 }
 
@@ -222,6 +222,7 @@ pub extern "C" fn edge_name_tls(raw: *mut xdp_md) -> u32 {
         }
         Opening::Whole => {}
     }
+    (buffers.state.body, buffers.state.in_pieces) = (located.body, 0);
     let reading = tls::hello(&context.frame(), located.body.start as usize, located.body.end as usize, &mut buffers.state.hello);
     let Span { start, end } = buffers.state.hello.name;
     named(reading, matches!(reading, Reading::Name) && load_name(raw, start as usize, end as usize))
@@ -366,6 +367,7 @@ pub extern "C" fn edge_name_tls_joined() -> u32 {
 pub extern "C" fn edge_name_tls_hello(start: u64, end: u64) -> u32 {
     let Some(buffers) = buffers() else { return Reading::TooLong as u32 };
     let Buffers { state, bytes, bytes_length, text, text_length, .. } = buffers;
+    (state.body, state.in_pieces) = (Span::new(start as usize, end as usize), 1);
     let reading = tls::hello(&Held::new(bytes, *bytes_length as usize), start as usize, end as usize, &mut state.hello);
     let Span { start, end } = state.hello.name;
     let length = end.wrapping_sub(start) as usize;

@@ -8,7 +8,7 @@ use edge_ebpf::{
 };
 
 use super::{
-    buckets, clock, constants, in_hand, inspect, maps,
+    buckets, clock, constants, identity, in_hand, inspect, maps,
     report::{self, Arrival},
 };
 
@@ -55,7 +55,9 @@ impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
             return Showing::NONE;
         }
         if PLAIN {
-            return if inspect::may_watch(device) && inspect::concerns(frame, packet) { Showing::DEFER } else { Showing::NONE };
+            let defers = constants::has_names() && inspect::may_watch(device) && inspect::concerns(frame, packet)
+                || constants::has_identity() && identity::concerns(frame, packet);
+            return if defers { Showing::DEFER } else { Showing::NONE };
         }
         // What it shows is asked without a branch: the verifier would follow both ways from each word to the next.
         Showing::from_bits(in_hand::found().map_or(0, |found| found.showing)).that_shows()

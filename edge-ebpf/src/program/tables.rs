@@ -8,7 +8,7 @@ use edge_ebpf::{
     trie::{self, Nodes, Storage},
 };
 
-use super::{constants, in_hand, maps};
+use super::{constants, identity, in_hand, maps};
 
 /// `INLINE`: look-ups in place, on the way of the most packets, where a call costs more than it is worth. `IN_HAND`: for the packet in hand.
 pub struct Tables<const INLINE: bool, const IN_HAND: bool = false>;
@@ -125,9 +125,20 @@ impl<const INLINE: bool, const IN_HAND: bool> engine::Tables for Tables<INLINE, 
     }
     #[inline(always)]
     fn device(&self, mac: Mac) -> Option<u32> {
-        // Where rules are about names, a packet that is not plain was looked into before.
-        let class = if IN_HAND && constants::has_names() { found(in_hand::found()?.device) } else { self.mac_class(mac) };
-        Some(constants::row(class?))
+        // A packet that is not plain was looked into before.
+        if IN_HAND && constants::looks_inside() {
+            return found(in_hand::found()?.device);
+        }
+        if constants::has_identity() {
+            let place = identity::row_of(mac);
+            if place == identity::OUTDATED {
+                return None;
+            }
+            if place != identity::NO_ROW {
+                return Some(place);
+            }
+        }
+        Some(constants::row(self.mac_class(mac)?))
     }
     #[inline(always)]
     fn v4_class(&self, address: u32) -> Option<u32> {
@@ -144,6 +155,10 @@ impl<const INLINE: bool, const IN_HAND: bool> engine::Tables for Tables<INLINE, 
     #[inline(always)]
     fn pool(&self, place: u32) -> u64 {
         constants::pool(place)
+    }
+    #[inline(always)]
+    fn device_pool(&self, place: u32) -> u64 {
+        identity::device_word(place)
     }
     #[inline(always)]
     fn row(&self, class: u32) -> u32 {
@@ -202,6 +217,10 @@ impl<const INLINE: bool, const IN_HAND: bool> engine::Tables for Tables<INLINE, 
     #[inline(always)]
     fn has_names(&self) -> bool {
         constants::has_names()
+    }
+    #[inline(always)]
+    fn has_identity(&self) -> bool {
+        constants::has_identity()
     }
     #[inline(always)]
     fn named(&self, word: usize) -> u64 {

@@ -20,7 +20,7 @@ use edge_ebpf::{
 use super::{
     constants, copies, count,
     frame::Context,
-    in_hand, inspect,
+    identity, in_hand, inspect,
     observer::Kernel,
     report::{self, Arrival},
     tables::Tables,
@@ -175,11 +175,14 @@ pub extern "C" fn edge_any_out_linear(context: *mut xdp_md) -> u32 {
 
 #[inline(always)]
 fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
-    if !constants::has_names() {
+    if !constants::looks_inside() {
         return any(context, decide);
     }
     if edge_parse(context) == 0 {
         return xdp_action::XDP_ABORTED;
+    }
+    if constants::has_identity() && matches!(side, Side::Inside) {
+        identity::edge_identify(context);
     }
     inspect::look_into(context, side);
     let action = decide(context);

@@ -1,8 +1,10 @@
 //! What the host engine remembers of flows and answers, and how it reads names: the library's steps over vectors.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use edge_ebpf::abi::SignatureEntry;
+use edge_ebpf::abi::identity::SignalSet;
 use edge_ebpf::inspect::flow::{self, Flow, FlowBucket};
 use edge_ebpf::inspect::learned::{self, LearnedBucket, LearnedEntry};
 use edge_ebpf::inspect::secret::{self, SECRETS};
@@ -17,6 +19,7 @@ use edge_ebpf::name::{Here, Reading, Span, http};
 use edge_ebpf::packet::access::{Frame, Held};
 use edge_ebpf::packet::{Address, Fragment, Packet, protocol};
 
+use super::identity::Devices;
 use crate::config::TimeToLive;
 use crate::policy::compile::Compiled;
 use crate::policy::compile::name_table::NameTable;
@@ -83,7 +86,7 @@ impl Table {
 }
 
 /// A packet that is looked into.
-pub struct Look<'a> {
+pub struct Look<'a, 'c> {
     pub inspector: &'a mut Inspector,
     pub frame: &'a [u8],
     pub packet: &'a Packet,
@@ -92,6 +95,10 @@ pub struct Look<'a> {
     pub second: u32,
     /// Whether a rule of the device is about the name of this number.
     pub concerns: &'a dyn Fn(u32) -> bool,
+    /// `None`: devices are known by their MACs alone.
+    pub devices: Option<&'a RefCell<Devices<'c>>>,
+    /// Notes signals of the device.
+    pub note: &'a dyn Fn(SignalSet),
     /// The bytes that a hello was read of, where it was in pieces.
     pub pieces: Vec<u8>,
 }
@@ -195,7 +202,7 @@ impl Inspector {
     }
 }
 
-impl Look<'_> {
+impl Look<'_, '_> {
     pub fn state(&self) -> &State {
         &self.inspector.state
     }
@@ -233,6 +240,7 @@ impl Look<'_> {
             }
             Opening::Whole => {
                 let Span { start, end } = located.body;
+                (self.inspector.state.body, self.inspector.state.in_pieces) = (located.body, 1);
                 (tls::hello(&frame, start as usize, end as usize, &mut self.inspector.state.hello), bytes)
             }
             Opening::Scattered => {
@@ -248,6 +256,7 @@ impl Look<'_> {
                     _ => return Reading::TooLong,
                 }
                 let end = BEFORE + read.length;
+                (self.inspector.state.body, self.inspector.state.in_pieces) = (Span::new(BEFORE + 4, end), 1);
                 (tls::hello(&Held::new(&joined, end), BEFORE + 4, end, &mut self.inspector.state.hello), joined[..end].to_vec())
             }
         };
@@ -297,7 +306,7 @@ impl CarriedName {
     }
 }
 
-impl Steps for Look<'_> {
+impl Steps for Look<'_, '_> {
     fn begin(&mut self) -> Read {
         let (frame, packet, interest) = (Frame::new(self.frame), self.packet, self.interest);
         edge_ebpf::inspect::begin(&frame, packet, interest, self)
@@ -324,6 +333,7 @@ impl Steps for Look<'_> {
             Opening::Scattered => self.pieces(self.appended(&[])),
             Opening::Whole => {
                 let Span { start, end } = located.body;
+                (self.inspector.state.body, self.inspector.state.in_pieces) = (located.body, 0);
                 let reading = tls::hello(&frame, start as usize, end as usize, &mut self.inspector.state.hello);
                 self.named(reading, self.frame)
             }
@@ -349,13 +359,39 @@ impl Steps for Look<'_> {
             None => Reading::Malformed,
         }
     }
+    fn identify(&mut self, read: Read, reading: Reading) {
+        let Some(devices) = self.devices else { return };
+        let devices = devices.borrow();
+        let mut signals = SignalSet::default();
+        let state = &self.inspector.state;
+        match read {
+            Read::DnsOverUdp | Read::DnsOverTcp if reading == Reading::Name => {
+                state.questions.rows.iter().take(state.questions.count as usize).for_each(|number| devices.of_name(*number, &mut signals));
+            }
+            Read::Segment | Read::Appended | Read::Request if reading == Reading::Name => devices.of_name(state.number, &mut signals),
+            _ => {}
+        }
+        if matches!(reading, Reading::Name | Reading::NoName) {
+            match read {
+                Read::Segment | Read::Appended => {
+                    let bytes = if state.in_pieces != 0 { &self.pieces } else { self.frame };
+                    devices.of_hello(bytes, state.body, &mut signals);
+                }
+                Read::Request => devices.of_request(self.frame, self.payload(), &mut signals),
+                _ => {}
+            }
+        }
+        devices.of_signatures(state.shown.signatures, &mut signals);
+        drop(devices);
+        (self.note)(signals);
+    }
     fn finish(&mut self, read: Read, reading: Reading) -> Showing {
         let concerns = reading == Reading::Name && (self.concerns)(self.inspector.state.number);
         edge_ebpf::inspect::finish(&mut self.inspector.state, read, reading, concerns)
     }
 }
 
-impl Memory for Look<'_> {
+impl Memory for Look<'_, '_> {
     fn with<R: Default>(&mut self, work: impl FnOnce(&mut State) -> R) -> R {
         work(&mut self.inspector.state)
     }

@@ -1,11 +1,12 @@
 //! The shared core over the compiled tables in memory: needs neither root nor BPF.
 
+mod identity;
 mod inspector;
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use edge_ebpf::{
-    abi::{FragmentKey, FragmentVerdict, NameRules, OnUninspectable, Reason, Row, RuleEntry, Verdict, row_size},
+    abi::{FragmentKey, FragmentVerdict, NameRules, OnUninspectable, POOL, Reason, Row, RuleEntry, Verdict, identity::SignalSet, row_size},
     engine::{self, Cause, Decision, NO_SLOT, Observer, Rows, ShownWords, Shows, Side, Tables},
     inspect::{self, Interest, Showing, shown::ShownRows},
     packet::{
@@ -18,6 +19,7 @@ use edge_ebpf::{
 };
 use jiff::Timestamp;
 
+use self::identity::Devices;
 use self::inspector::{Inspector, Look};
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
 use crate::config::Conduct;
@@ -47,7 +49,7 @@ pub struct MissingEntry;
 impl<'a> HostEngine<'a> {
     pub fn new(compiled: &'a Compiled, conduct: impl Into<Conduct>) -> Self {
         let now = nanoseconds(SOME_TIME);
-        let tables = HostTables { compiled, conduct: conduct.into() };
+        let tables = HostTables { compiled, conduct: conduct.into(), devices: Devices::new(compiled).map(RefCell::new) };
         Self { tables, inspector: Inspector::new(compiled), fragments: HashMap::new(), buckets: HashMap::new(), now }
     }
 
@@ -97,7 +99,17 @@ impl Engine for HostEngine<'_> {
         let mut name = None;
         if let Some(Read { interest, pieces, name: carried }) = looking.read {
             name = carried;
-            let mut look = Look { inspector: &mut *inspector, frame, packet: &packet, interest, second, concerns: &|_| false, pieces };
+            let mut look = Look {
+                inspector: &mut *inspector,
+                frame,
+                packet: &packet,
+                interest,
+                second,
+                concerns: &|_| false,
+                devices: None,
+                note: &|_| {},
+                pieces,
+            };
             inspect::settle(verdict == Verdict::Pass, &mut look);
         }
         let (rule, reason) = match cause {
@@ -139,6 +151,8 @@ struct Read {
 struct HostTables<'a> {
     compiled: &'a Compiled,
     conduct: Conduct,
+    /// `None`: devices are known by their MACs alone.
+    devices: Option<RefCell<Devices<'a>>>,
 }
 
 impl HostTables<'_> {
@@ -153,7 +167,13 @@ impl HostTables<'_> {
     ) -> Result<Looking, MissingEntry> {
         let mut looking = Looking { showing: Showing::NONE, rows: ShownRows::default(), read: None };
         let is_seen = packet.fault.is_none() && packet.family != Family::None && packet.fragment != Fragment::Later;
-        if !self.has_names() || !is_seen {
+        if side == Side::Inside
+            && let Some(devices) = &self.devices
+        {
+            let signals = devices.borrow().of_headers(frame, packet);
+            self.note(packet.device, signals)?;
+        }
+        if !self.has_names() && !self.has_identity() || !is_seen {
             return Ok(looking);
         }
         if side == Side::Outside {
@@ -165,12 +185,14 @@ impl HostTables<'_> {
             return Ok(looking);
         }
         let interest = self.interest(self.device(packet.device).ok_or(MissingEntry)?);
-        if !interest.names && !interest.signatures {
+        if interest.is_none() {
             return Ok(looking);
         }
-        let device = self.device(packet.device).ok_or(MissingEntry)?;
-        let concerns = |number: u32| self.name_rules(number).is_some_and(|rules| self.have_common(device, self.row(rules.carried)));
-        let mut look = Look { inspector, frame, packet, interest, second, concerns: &concerns, pieces: Vec::new() };
+        let device = || self.device(packet.device).unwrap_or_default();
+        let concerns = |number: u32| self.name_rules(number).is_some_and(|rules| self.have_common(device(), self.row(rules.carried)));
+        let note = |signals| self.note(packet.device, signals).unwrap_or_default();
+        let devices = self.devices.as_ref();
+        let mut look = Look { inspector, frame, packet, interest, second, concerns: &concerns, devices, note: &note, pieces: Vec::new() };
         looking.showing = inspect::inspect(&mut look);
         looking.rows.note(&look.state().shown, self);
         let name = look.carried().and_then(|name| name.spelled());
@@ -179,25 +201,49 @@ impl HostTables<'_> {
         Ok(looking)
     }
 
-    /// Whether two rows have a rule in common.
+    /// Notes what a device has shown.
+    fn note(&self, mac: Mac, signals: SignalSet) -> Result<(), MissingEntry> {
+        if let Some(devices) = &self.devices {
+            devices.borrow_mut().note(mac, self.mac_class(mac).ok_or(MissingEntry)?, signals);
+        }
+        Ok(())
+    }
+
+    /// Whether two rows, the first of a device, have a rule in common.
     fn have_common(&self, one: u32, other: u32) -> bool {
         let Compiled { words, .. } = self.compiled;
         let first = u32::from(*words > 1);
-        (first..first + *words as u32).any(|offset| self.pool(one + offset) & self.pool(other + offset) != 0)
+        (first..first + *words as u32).any(|offset| self.device_pool(one + offset) & self.pool(other + offset) != 0)
     }
 
     /// What the rules of a row ask about.
     fn interest(&self, row: u32) -> Interest {
         let Compiled { named, signed, words, .. } = self.compiled;
         let first = row + u32::from(*words > 1);
-        let asks = |rules: &Row| (first..).zip(&rules[..*words]).any(|(place, rules)| self.pool(place) & rules != 0);
-        Interest { names: asks(named), signatures: asks(signed) }
+        let asks = |rules: &Row| (first..).zip(&rules[..*words]).any(|(place, rules)| self.device_pool(place) & rules != 0);
+        let devices = self.devices.as_ref().map(RefCell::borrow);
+        let names = asks(named);
+        Interest {
+            names,
+            signatures: asks(signed) || devices.as_ref().is_some_and(|devices| devices.has_shown()),
+            reads: names || devices.as_ref().is_some_and(|devices| devices.reads_of_all()),
+        }
     }
 }
 
 impl Tables for HostTables<'_> {
     fn mac_class(&self, mac: Mac) -> Option<u32> {
         trie::lookup::<48>(&&self.compiled.mac, [mac.0 << 16, 0])
+    }
+    fn device(&self, mac: Mac) -> Option<u32> {
+        let known = self.devices.as_ref().and_then(|devices| devices.borrow().row(mac));
+        known.or_else(|| Some(self.row(self.mac_class(mac)?)))
+    }
+    fn device_pool(&self, place: u32) -> u64 {
+        match &self.devices {
+            Some(devices) if place as usize >= POOL => devices.borrow().word(place),
+            _ => self.pool(place),
+        }
     }
     fn v4_class(&self, address: u32) -> Option<u32> {
         trie::lookup_v4(&&self.compiled.v4, address)
@@ -250,6 +296,9 @@ impl Tables for HostTables<'_> {
     }
     fn has_names(&self) -> bool {
         self.compiled.names.is_some() || !self.compiled.signatures.is_empty()
+    }
+    fn has_identity(&self) -> bool {
+        self.devices.is_some()
     }
     fn named(&self, word: usize) -> u64 {
         self.compiled.named[word]
