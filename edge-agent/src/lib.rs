@@ -4,6 +4,7 @@ pub mod beside;
 pub mod config;
 pub mod dataplane;
 pub mod engine;
+pub mod identity;
 pub mod policy;
 pub mod quic;
 pub mod server;

@@ -9,7 +9,9 @@ use edge_agent::config::{
 };
 use edge_agent::policy::expectation::Carried;
 use edge_agent::policy::keys::POLICY;
-use edge_agent::policy::model::{Action, Direction, Learned, Mode, PortProtocol, RateLimit, RateUnit, Schedule};
+use edge_agent::policy::model::{
+    Action, Direction, Learned, Mode, OptionKind, PortProtocol, RateLimit, RateUnit, Schedule, Signal, TextKind,
+};
 use edge_agent::policy::problem::{Problems, Source};
 use edge_agent::policy::schema::{Destination, DomainListFile, Expression, Group, Policy, Reference, Rule};
 use edge_agent::policy::shape::{Object, Shape};
@@ -23,6 +25,7 @@ use jiff::civil::date;
 const AGENT_FILE: &str = "tests/data/complete/agent.yaml";
 const POLICY_FILE: &str = "tests/data/complete/policy.yaml";
 const NAMES_FILE: &str = "tests/data/complete/names.yaml";
+const DEVICES_FILE: &str = "tests/data/complete/devices.yaml";
 
 fn read(path: &str) -> Node {
     let source = Arc::new(Source { path: path.into(), text: std::fs::read_to_string(path).unwrap() });
@@ -50,7 +53,7 @@ fn unused(object: &'static Object, nodes: &[&Node], seen: &mut Vec<&'static str>
 
 fn descend(shape: &'static Shape, values: &[&Node], seen: &mut Vec<&'static str>, missing: &mut Vec<String>) {
     match shape {
-        Shape::Text(_) | Shape::Word(_) | Shape::Integer(..) | Shape::IntegerOr(..) => {}
+        Shape::Text(_) | Shape::Word(_) | Shape::Bool | Shape::Integer(..) | Shape::IntegerOr(..) | Shape::OneOrManyLists(_) => {}
         Shape::OrNull(inner) => descend(inner, values, seen, missing),
         Shape::List(_, inner) | Shape::OneOrMany(inner) => {
             descend(inner, &values.iter().flat_map(|value| value.items_or_self()).collect::<Vec<_>>(), seen, missing);
@@ -59,7 +62,7 @@ fn descend(shape: &'static Shape, values: &[&Node], seen: &mut Vec<&'static str>
             let values: Vec<&Node> = values.iter().flat_map(|value| value.entries()).map(|entry| &entry.value).collect();
             descend(inner, &values, seen, missing);
         }
-        Shape::Object(inner) => {
+        Shape::Object(inner) | Shape::ObjectOr(inner, _) => {
             let mut values = values.to_vec();
             // An expression holds expressions: its keys are spread over all depths.
             let mut index = 0;
@@ -75,7 +78,7 @@ fn descend(shape: &'static Shape, values: &[&Node], seen: &mut Vec<&'static str>
 
 #[test]
 fn the_complete_examples_have_every_key() {
-    for (object, files) in [(&AGENT, &[AGENT_FILE][..]), (&POLICY, &[POLICY_FILE, NAMES_FILE])] {
+    for (object, files) in [(&AGENT, &[AGENT_FILE][..]), (&POLICY, &[POLICY_FILE, NAMES_FILE, DEVICES_FILE])] {
         let mut missing = Vec::new();
         let nodes: Vec<Node> = files.iter().map(|file| read(file)).collect();
         unused(object, &nodes.iter().collect::<Vec<_>>(), &mut Vec::new(), &mut missing);
@@ -256,4 +259,52 @@ fn every_key_of_a_policy_is_decoded() {
     assert_eq!((test.mac, test.source), ([0x64, 9, 0x80, 0, 0, 1], Some("10.0.0.7".parse().unwrap())));
     assert_eq!(test.expect.monitored.as_ref().unwrap()[0].value.rule, "no-web");
     assert_eq!(test.expect.rule.as_ref().unwrap().value.policy.as_deref(), Some("always-allow"));
+}
+
+#[test]
+fn every_key_of_device_groups_is_decoded() {
+    let mut problems = Problems::default();
+    let policy = Policy::decode(&read(DEVICES_FILE), &mut problems).unwrap();
+    assert!(problems.is_empty(), "{problems}");
+    let [Group { name: _, when: Expression::Any(parts) }] = policy.groups.as_slice() else { panic!("{:?}", policy.groups) };
+    let [
+        Expression::RandomMac(true),
+        Expression::Shows(names),
+        Expression::Shows(dhcp),
+        Expression::Shows(dhcp6),
+        Expression::Shows(syn),
+        Expression::Shows(p0f),
+        Expression::Shows(tls),
+        Expression::Shows(http),
+        Expression::Signature(one_port),
+        Expression::Signature(many_ports),
+    ] = parts.as_slice()
+    else {
+        panic!("{parts:?}")
+    };
+    assert!(matches!(&names[..], [Signal::Asked(names)] if names.len() == 1), "the second name is below the first");
+    let globs = |signal: &Signal| match signal {
+        Signal::Text(kind, globs) => (*kind, globs.iter().map(|glob| glob.0.clone()).collect::<Vec<_>>()),
+        other => panic!("{other:?}"),
+    };
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(globs(&dhcp[0]), (TextKind::DhcpVendorClass, texts(&["android-dhcp-*"])));
+    assert_eq!(globs(&dhcp[1]), (TextKind::DhcpHostName, texts(&["poco*", "redmi*"])));
+    assert_eq!(dhcp[2], Signal::Options(OptionKind::Dhcp, vec![vec![1, 3, 6, 15, 26, 28, 51, 58, 59, 43]]));
+    assert_eq!(globs(&dhcp6[0]), (TextKind::Dhcp6VendorClass, texts(&["android*"])));
+    assert_eq!(globs(&dhcp6[1]), (TextKind::Dhcp6Name, texts(&["redmi-*"])));
+    assert_eq!(dhcp6[2], Signal::Options(OptionKind::Dhcp6, vec![vec![23, 24], vec![24, 23]]));
+    let shapes = |signals: &[Signal]| match signals {
+        [Signal::Syn(shapes)] => shapes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shapes(syn), ["4:64:*:*:65535,9:mss,sok,ts,nop,ws:df,id+:0"]);
+    assert_eq!(shapes(p0f), ["4:64:0:*:mss*44,8:mss,sok,ts,nop,ws:df,id+:0"]);
+    let [Signal::Hello(values)] = &tls[..] else { panic!("{tls:?}") };
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+    assert_eq!(values, ["t13d1516h2_8daaf6152771_e5627efa2ab1", "t13d??????_*_e5627efa2ab1"]);
+    assert_eq!(globs(&http[0]), (TextKind::UserAgent, texts(&["*miui*"])));
+    assert_eq!((one_port.protocol, one_port.offset, one_port.bytes.0.len()), (PortProtocol::Tcp, 4, 12));
+    assert_eq!(one_port.ports.iter().copied().collect::<Vec<_>>(), [(5222, 5222)]);
+    assert_eq!(many_ports.ports.iter().copied().collect::<Vec<_>>(), [(5222, 5222), (8000, 8010)]);
 }

@@ -31,14 +31,18 @@ pub struct Pairs {
     /// Leave names and signatures out of the policies.
     #[arg(long)]
     pub without_names: bool,
+    /// Know devices by their MACs alone.
+    #[arg(long)]
+    pub without_identity: bool,
 }
 
 impl Pairs {
     /// As they are written on a command line.
     fn arguments(&self) -> Vec<String> {
-        let Self { pairs, seed, packets, seconds, without_names } = self;
+        let Self { pairs, seed, packets, seconds, without_names, without_identity } = self;
         let mut arguments = vec![format!("--pairs={pairs}"), format!("--seed={seed}"), format!("--packets={packets}")];
         arguments.extend(without_names.then(|| "--without-names".to_owned()));
+        arguments.extend(without_identity.then(|| "--without-identity".to_owned()));
         arguments.extend(seconds.map(|seconds| format!("--seconds={seconds}")));
         arguments
     }
@@ -73,8 +77,9 @@ mod tests {
 
     #[test]
     fn what_the_command_is_told_reaches_the_program() {
-        let default = Pairs { pairs: 200_000, seed: 1, packets: 1000, seconds: None, without_names: false };
-        for told in [default, Pairs { pairs: 7, seed: 8, packets: 9, seconds: Some(10), without_names: true }] {
+        let default = Pairs { pairs: 200_000, seed: 1, packets: 1000, seconds: None, without_names: false, without_identity: false };
+        let other = Pairs { pairs: 7, seed: 8, packets: 9, seconds: Some(10), without_names: true, without_identity: true };
+        for told in [default, other] {
             let line = std::iter::once("differential".to_owned()).chain(told.arguments());
             assert_eq!(Program::try_parse_from(line).map(|program| program.pairs).ok(), Some(told));
         }

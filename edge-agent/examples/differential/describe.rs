@@ -1,12 +1,14 @@
 //! A pair in the corpus' own words.
 
+mod device;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use edge_agent::engine::{Engine, oracle::Oracle};
 use edge_agent::policy::model::{
-    Action, Destination, DeviceSelector, Domains, Expr, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule,
-    Schedule, ServiceMatch, Signal, Signature,
+    Action, Destination, DeviceSelector, Domains, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule,
+    ServiceMatch, Signature,
 };
 use edge_agent::policy::name::{NamePattern, NameRef, NameScope};
 use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason};
@@ -16,9 +18,7 @@ use jiff::Timestamp;
 use crate::corpus_case;
 use crate::corpus_case::frame::{ExpectCase, FrameCase};
 use crate::corpus_case::payload::PayloadCase;
-use crate::corpus_case::policy::{
-    DestinationCase, DeviceCase, ExpressionCase, NamedCase, PolicyCase, RuleCase, SignatureCase, WhenCase, rule_name,
-};
+use crate::corpus_case::policy::{DestinationCase, NamedCase, PolicyCase, RuleCase, SignatureCase, WhenCase, rule_name};
 use crate::frames::{Arrival, Way};
 use crate::policies::Case;
 
@@ -56,7 +56,7 @@ pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::
     Ok(corpus_case::Case {
         about: "Found by ./x differential; say here what was wrong.".into(),
         policies,
-        devices: set.groups.iter().map(|group| (group.name.clone(), describe_expression(set, &group.when))).collect(),
+        devices: set.groups.iter().map(|group| (group.name.clone(), device::describe(set, &group.when))).collect(),
         destinations: set.destinations.iter().map(|destination| (destination.name.clone(), describe_destination(destination))).collect(),
         signatures: set.signatures.iter().map(|signature| (signature.name.clone(), describe_signature(signature))).collect(),
         uninspectable: verdicts(&conduct.on_uninspectable),
@@ -131,12 +131,15 @@ fn describe_destination(destination: &Destination) -> DestinationCase {
     if names.is_empty() {
         return DestinationCase::Prefixes(prefixes);
     }
-    let pattern = |(name, scope): (NameRef<'_>, NameScope)| NamePattern { name: name.to_name(), scope }.to_string();
     DestinationCase::Named(NamedCase {
         prefixes,
         domains: names.iter().flat_map(|set| set.iter().map(pattern)).collect(),
         learned: Some(format!("{learned:?}").to_lowercase()),
     })
+}
+
+fn pattern((name, scope): (NameRef<'_>, NameScope)) -> String {
+    NamePattern { name: name.to_name(), scope }.to_string()
 }
 
 fn describe_signature(signature: &Signature) -> SignatureCase {
@@ -147,20 +150,6 @@ fn describe_signature(signature: &Signature) -> SignatureCase {
         offset: *offset,
         bytes: bytes.iter().map(|byte| byte.map_or("??".into(), |byte| format!("{byte:02x}"))).collect(),
     }
-}
-
-fn describe_expression(set: &Resolved, expression: &Expr) -> DeviceCase {
-    let parts = |parts: &[Expr]| parts.iter().map(|part| describe_expression(set, part)).collect();
-    DeviceCase::Expression(match expression {
-        Expr::Signal(signal) => {
-            let Signal::Mac(ranges) = &set.signals[signal.index()];
-            let mac = |number: u64| number.to_be_bytes()[2..].iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":");
-            return DeviceCase::Macs(ranges.iter().map(|&(first, last)| [mac(first), mac(last)]).collect());
-        }
-        Expr::All(all) => ExpressionCase::All(parts(all)),
-        Expr::Any(any) => ExpressionCase::Any(parts(any)),
-        Expr::Not(part) => ExpressionCase::Not(Box::new(describe_expression(set, part))),
-    })
 }
 
 /// By reason's name, as the corpus has them.
@@ -189,6 +178,7 @@ fn frame_case(name: String, arrival: &Arrival, expect: Option<ExpectCase>) -> Fr
         source: None,
         flags: None,
         sequence: None,
+        opening: None,
         tags: Vec::new(),
         options: None,
         extensions: Vec::new(),

@@ -7,9 +7,9 @@ use edge_ebpf::engine::Side;
 use edge_ebpf::packet::{Mac, protocol};
 use fastrand::Rng;
 
-use super::names;
 use super::policies::{DAY, PORTS, PROTOCOLS, START, mac, v4, v6};
 use super::talks::Talks;
+use super::{identity, names};
 
 /// Where a frame is met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +60,7 @@ fn spoken(rng: &mut Rng, talks: &mut Talks) -> Vec<u8> {
     if rng.u8(..32) == 0 {
         spec.fragment = Some(FragmentSpec { id: rng.u32(..3), offset: 0, more: true });
     }
-    let mut frame = spec.build();
+    let mut frame = if identity::opens(&spec) && rng.u8(..4) > 0 { identity::opening(rng, &spec) } else { spec.build() };
     match rng.u8(..64) {
         0 => frame.truncate(rng.usize(14..=frame.len())),
         1 => {

@@ -5,6 +5,7 @@
 mod corpus_case;
 mod describe;
 mod frames;
+mod identity;
 mod judge;
 mod names;
 mod policies;
@@ -39,7 +40,8 @@ struct Arguments {
 const PROGRESS: Duration = Duration::from_secs(10);
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { pairs: Pairs { pairs, seed, packets, seconds, without_names }, without_kernel, oracle_alone } = Arguments::parse();
+    let Arguments { pairs: Pairs { pairs, seed, packets, seconds, without_names, without_identity }, without_kernel, oracle_alone } =
+        Arguments::parse();
     signal::handle()?;
     let asked = match (oracle_alone, without_kernel) {
         (true, _) => Kernel::NorHost,
@@ -52,7 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut tally = Tally::default();
     let out_of_time = || seconds.is_some_and(|seconds| start.elapsed() >= Duration::from_secs(seconds));
     while tally.pairs < pairs && !out_of_time() && !signal::is_interrupted() {
-        let case = policies::random(&mut rng, !without_names);
+        let case = policies::random(&mut rng, !without_names, !without_identity);
         let frames = frames::arrivals(&mut rng, packets.min(pairs - tally.pairs));
         let prepared = Prepared::new(&case)?;
         if let Some((index, disagreement)) = prepared.disagreement(&frames, asked, |outcome| tally.count(outcome))? {

@@ -11,6 +11,7 @@ use edge_agent::policy::name_set::NameSet;
 use edge_ebpf::abi::{MAX_SIGNATURE_BYTES, MAX_SIGNATURE_OFFSET, MAX_SIGNATURES};
 use fastrand::Rng;
 
+use super::identity;
 use super::policies::PORTS;
 
 const NAMES: [&str; 10] =
@@ -128,6 +129,9 @@ fn query(rng: &mut Rng) -> Vec<u8> {
 
 fn hello(rng: &mut Rng) -> Vec<u8> {
     let name = (rng.u8(..8) > 0).then(|| name(rng));
+    if rng.bool() {
+        return identity::hello(rng, name.as_deref());
+    }
     Hello {
         server_name: name.as_deref().map(str::as_bytes),
         ech: rng.u8(..4) == 0,
@@ -153,7 +157,8 @@ fn request(rng: &mut Rng) -> Vec<u8> {
         3 => Some(format!("user@{host}")),
         _ => Some(host),
     };
-    message::request(method, target, host.as_deref())
+    let request = message::request(method, target, host.as_deref());
+    if rng.bool() { identity::with_user_agent(rng, request) } else { request }
 }
 
 /// Of a resolver.

@@ -9,11 +9,12 @@ use edge_agent::policy::model::{
     PortProtocol, Ranges, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal, SignalId,
     SignatureId,
 };
+use edge_agent::policy::name_set::NameSet;
 use edge_ebpf::abi::{DnsReject, MAX_RULES, OnUninspectable, Reason};
 use fastrand::Rng;
 use jiff::tz::TimeZone;
 
-use super::names;
+use super::{identity, names};
 
 /// A policy set, and what is configured beside it.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct Case {
     pub conduct: Conduct,
 }
 
-pub fn random(rng: &mut Rng, with_names: bool) -> Case {
+pub fn random(rng: &mut Rng, with_names: bool, with_identity: bool) -> Case {
     let timed = rng.u8(..4) == 0;
     let pinhole = rng.u8(..3) == 0;
     let policies: Vec<PolicyInfo> = (0..rng.u32(1..4))
@@ -42,14 +43,24 @@ pub fn random(rng: &mut Rng, with_names: bool) -> Case {
         })
         .collect();
     let policy = |rng: &mut Rng| PolicyId(rng.u32(..policies.len() as u32));
-    let signals: Vec<Signal> = (0..rng.usize(1..6)).map(|_| Signal::Mac(Arc::new(macs(rng)))).collect();
-    let groups: Vec<Group> = (0..rng.usize(0..6))
-        .map(|index| Group { policy: policy(rng), name: format!("group-{index}"), when: expression(rng, signals.len(), 0) })
-        .collect();
     let sets: Vec<Arc<AddressSet>> = (0..rng.usize(1..8)).map(|_| Arc::new(addresses(rng))).collect();
     let named = rng.u8(..4) > 0 && with_names;
     let name_sets = if named { names::sets(rng) } else { Vec::new() };
     let signatures = if named { names::signatures(rng) } else { Vec::new() };
+    let mut signals: Vec<Signal> = (0..rng.usize(1..6)).map(|_| Signal::Mac(Arc::new(macs(rng)))).collect();
+    if with_identity && rng.u8(..4) > 0 {
+        let asked: Vec<Arc<NameSet>> = name_sets.iter().filter(|set| !set.is_empty()).cloned().collect();
+        signals.extend((0..rng.usize(1..8)).map(|_| identity::signal(rng, &asked, signatures.len())));
+    }
+    let groups: Vec<Group> = (0..rng.usize(0..6))
+        .map(|index| Group { policy: policy(rng), name: format!("group-{index}"), when: expression(rng, signals.len(), 0) })
+        .collect();
+    // A policy has no signal without a group.
+    for index in 0..signals.len() {
+        if !groups.iter().any(|group| mentions(&group.when, SignalId(index as u32))) {
+            signals[index] = Signal::Mac(Arc::new(macs(rng)));
+        }
+    }
     let destinations: Vec<Destination> = (0..if named { rng.usize(2..6) } else { rng.usize(0..6) })
         .map(|index| Destination {
             policy: policy(rng),
@@ -147,11 +158,19 @@ fn rate_limit(rng: &mut Rng) -> Action {
 
 fn expression(rng: &mut Rng, signals: usize, depth: u32) -> Expr {
     let parts = |rng: &mut Rng| (0..rng.usize(..3)).map(|_| expression(rng, signals, depth + 1)).collect();
-    match rng.u8(..if depth < 2 { 6 } else { 3 }) {
+    match rng.u8(..if depth < 3 { 6 } else { 3 }) {
         3 => Expr::All(parts(rng)),
         4 => Expr::Any(parts(rng)),
         5 => Expr::Not(Box::new(expression(rng, signals, depth + 1))),
         _ => Expr::Signal(SignalId(rng.u32(..signals as u32))),
+    }
+}
+
+fn mentions(expression: &Expr, signal: SignalId) -> bool {
+    match expression {
+        Expr::Signal(own) => *own == signal,
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().any(|part| mentions(part, signal)),
+        Expr::Not(part) => mentions(part, signal),
     }
 }
 

@@ -6,6 +6,7 @@ use edge_agent::engine::frame::{Ends, FrameSpec, TcpFlags, Transport};
 use edge_ebpf::packet::Mac;
 use fastrand::Rng;
 
+use super::identity;
 use super::names::{self, SERVERS};
 use super::policies::{PORTS, mac};
 
@@ -37,7 +38,7 @@ impl Talks {
     /// The next packet of any of them.
     pub fn next(&mut self, rng: &mut Rng) -> FrameSpec {
         let place = rng.usize(..self.0.len());
-        self.0[place].next(rng)
+        if rng.u8(..12) == 0 { self.0[place].dhcp(rng) } else { self.0[place].next(rng) }
     }
 }
 
@@ -61,6 +62,13 @@ impl Talk {
             (Transport::Udp { source: self.source, destination: self.port }, if rng.u8(..8) == 0 { Vec::new() } else { message })
         };
         FrameSpec { payload: payload[..payload.len().min(SEGMENT)].to_vec(), ..FrameSpec::new(self.device, self.ends, transport) }
+    }
+
+    /// What the device's DHCP client sends.
+    fn dhcp(&self, rng: &mut Rng) -> FrameSpec {
+        let (port, payload) = identity::dhcp(rng, self.device);
+        let transport = Transport::Udp { source: self.source, destination: port };
+        FrameSpec { payload, ..FrameSpec::new(self.device, self.ends, transport) }
     }
 
     fn segment(&mut self, rng: &mut Rng) -> (Transport, Vec<u8>) {

@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod counts;
+pub mod fact;
 pub mod frame;
 pub mod host;
 pub mod kernel;

@@ -47,6 +47,7 @@ fn value(shape: &Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Text(text) if text.pattern.is_empty() => json!({"type": "string", "examples": [text.example]}),
         Shape::Text(text) => json!({"type": "string", "pattern": text.pattern, "examples": [text.example]}),
         Shape::Word(words) => json!({"enum": words}),
+        Shape::Bool => json!({"type": "boolean"}),
         Shape::Integer(first, last) => json!({"type": "integer", "minimum": first, "maximum": last}),
         Shape::IntegerOr(first, last, inner) => {
             json!({"anyOf": [{"type": "integer", "minimum": first, "maximum": last}, value(inner, definitions)]})
@@ -57,6 +58,11 @@ fn value(shape: &Shape, definitions: &mut Map<String, Value>) -> Value {
             let one = value(inner, definitions);
             json!({"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]})
         }
+        Shape::OneOrManyLists(inner) => {
+            let one = value(inner, definitions);
+            json!({"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]})
+        }
+        Shape::ObjectOr(map, inner) => json!({"anyOf": [{"$ref": object(map, definitions)}, value(inner, definitions)]}),
         Shape::Named(inner) => json!({"type": "object", "additionalProperties": value(inner, definitions)}),
         Shape::Object(inner) => json!({"$ref": object(inner, definitions)}),
     }

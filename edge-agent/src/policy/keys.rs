@@ -1,7 +1,10 @@
 //! The keys of a policy.
 
+mod device;
+
 use edge_ebpf::abi::MAX_SIGNATURE_OFFSET;
 
+use self::device::EXPRESSION;
 use super::rate::MOST;
 use super::shape::{Key, Object, Shape, Text};
 
@@ -62,24 +65,6 @@ static SPEC: Object = Object {
     ],
     choice: false,
     later: &[],
-};
-
-/// A device group is a boolean expression over signals.
-static EXPRESSION: Object = Object {
-    name: "expression",
-    keys: &[
-        Key::optional("any", &Shape::List(1, &Shape::Object(&EXPRESSION)), "at least one of these holds"),
-        Key::optional("all", &Shape::List(1, &Shape::Object(&EXPRESSION)), "all of these hold"),
-        Key::optional("not", &Shape::Object(&EXPRESSION), "this does not hold"),
-        Key::optional(
-            "vendor",
-            &Shape::List(1, &VENDOR),
-            "the MAC is assigned to an organisation of the IEEE registry whose name has these words, in any case",
-        ),
-        Key::optional("mac", &Shape::List(1, &MAC), "the MAC begins so: up to six bytes, or the length in bits after `/`"),
-    ],
-    choice: true,
-    later: &["names", "dhcp", "tcp_syn", "tls", "http", "signature"],
 };
 
 static DESTINATION: Object = Object {
@@ -237,7 +222,6 @@ static TIME: Shape = text("a time", "", "2014-10-24T12:00:00Z");
 static DAY: Shape = text("a day", "^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?$", "mon-fri");
 static HOURS: Shape = text("hours of a day", "^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", "08:00-17:30");
 static TIMEZONE: Shape = text("a time zone's name", "", "Asia/Kolkata");
-static VENDOR: Shape = text("a vendor's name", "", "Xiaomi");
 pub static MAC: Shape = text("a MAC prefix", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){0,5}(/[0-9]{1,2})?$", "64:09:80:00:00:00/24");
 pub static PREFIX: Shape = text("a prefix", "", "42.62.48.0/24");
 static FILE: Shape = text("a file", "", "lists/servers.txt");

@@ -2,7 +2,10 @@
 pub mod address;
 mod always_allow;
 pub mod compile;
+pub mod device;
 pub mod expectation;
+mod glob;
+mod ja4;
 pub mod json_schema;
 pub mod keys;
 pub mod load;
@@ -22,5 +25,6 @@ pub mod shape;
 pub mod signature;
 pub mod spelling;
 pub mod summary;
+mod syn;
 mod when;
 pub mod yaml;

@@ -1,5 +1,6 @@
 //! Names become facts: vendors ranges of MACs, countries and lists sets of addresses or names, service names ports.
 
+mod groups;
 mod names;
 mod services;
 
@@ -14,13 +15,14 @@ use jiff::{civil::Date, tz::TimeZone};
 use super::expectation::{Expectation, PolicyTest, RuleName};
 use super::load::Loaded;
 use super::model::{
-    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Expr, Group, GroupId, Mode, PolicyId, PolicyInfo, Ranges,
-    RemoteSelector, Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal, SignalId,
+    Action, AddressSet, Destination, DestinationId, DeviceSelector, Direction, Group, GroupId, Mode, PolicyId, PolicyInfo, RemoteSelector,
+    Resolved, Rule, Schedule, ScheduleId, ServiceMatch, Signal, SignalId, SignatureId,
 };
 use super::name_set::NameSet;
 use super::overlap;
-use super::problem::{Place, Problems, nearest, suggest};
-use super::schema::{self, DomainListFile, Expression, Placed, Policy};
+use super::problem::{Place, Problems, suggest};
+use super::schema::{self, DomainListFile, Placed, Policy};
+use super::signature;
 use super::summary::Summary;
 use crate::config::AlwaysAllow;
 use crate::sources::Sources;
@@ -82,6 +84,7 @@ pub fn resolve(
         vendors: HashMap::new(),
         lists: HashMap::new(),
         domain_lists: HashMap::new(),
+        signal_signatures: Vec::new(),
         signature_entries: 0,
         unusable: BTreeSet::new(),
     };
@@ -129,6 +132,8 @@ pub(super) struct Resolver<'a> {
     vendors: HashMap<String, SignalId>,
     lists: HashMap<PathBuf, Arc<AddressSet>>,
     domain_lists: HashMap<DomainListFile, Arc<NameSet>>,
+    /// Those by which devices are known, without their names.
+    signal_signatures: Vec<(signature::Signature, SignatureId)>,
     /// Signatures of all policies so far, one for each range of ports.
     signature_entries: usize,
     /// Sources that could not be read, and have been reported.
@@ -151,7 +156,7 @@ impl Resolver<'_> {
         let mut group_ids: HashMap<&str, GroupId> = HashMap::new();
         for schema::Group { name, when } in groups {
             group_ids.insert(&name.value, GroupId(self.resolved.groups.len() as u32));
-            let when = self.expression(when);
+            let when = self.expression(id, when);
             self.resolved.groups.push(Group { policy: id, name: name.value.clone(), when });
         }
         let mut destination_ids: HashMap<&str, DestinationId> = HashMap::new();
@@ -213,46 +218,6 @@ impl Resolver<'_> {
             self.resolved.signals.push(signal.clone());
             SignalId(self.resolved.signals.len() as u32 - 1)
         })
-    }
-
-    fn expression(&mut self, expression: &Expression) -> Expr {
-        match expression {
-            Expression::Any(parts) => Expr::Any(parts.iter().map(|part| self.expression(part)).collect()),
-            Expression::All(parts) => Expr::All(parts.iter().map(|part| self.expression(part)).collect()),
-            Expression::Not(part) => Expr::Not(Box::new(self.expression(part))),
-            Expression::Vendor(names) => Expr::Any(names.iter().filter_map(|name| self.vendor(name)).map(Expr::Signal).collect()),
-            Expression::Mac(prefixes) => {
-                let ranges = Ranges::new(prefixes.iter().map(|prefix| prefix.range()).collect());
-                Expr::Signal(self.signal(Signal::Mac(Arc::new(ranges))))
-            }
-        }
-    }
-
-    fn vendor(&mut self, vendor: &Placed<String>) -> Option<SignalId> {
-        let Placed { place, value } = vendor;
-        if let Some(known) = self.vendors.get(value) {
-            return Some(*known);
-        }
-        let registry = match self.sources.registry() {
-            Ok(registry) => registry,
-            Err(error) => {
-                self.unusable(place, &error);
-                return None;
-            }
-        };
-        let ranges: Vec<_> = registry.iter().flat_map(|part| part.value.ranges(value)).collect();
-        if ranges.is_empty() {
-            let words: BTreeSet<&str> = registry.iter().flat_map(|part| part.value.words()).collect();
-            let hint = match nearest(value, words) {
-                Some(word) => format!("did you mean `{word}`?"),
-                None => "a vendor is named by whole words of its name in the IEEE registry".to_owned(),
-            };
-            self.problems.error(place, format!("no organisation of the IEEE registry is named `{value}`")).hint(hint);
-            return None;
-        }
-        let signal = self.signal(Signal::Mac(Arc::new(Ranges::new(ranges))));
-        self.vendors.insert(value.clone(), signal);
-        Some(signal)
     }
 
     fn destination(&mut self, destination: &schema::Destination) -> Vec<Arc<AddressSet>> {

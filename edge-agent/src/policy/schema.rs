@@ -9,9 +9,10 @@ use std::str::FromStr;
 use jiff::civil::Date;
 
 use super::address::AddressRange;
+pub use super::device::Expression;
+use super::device::decode_expression;
 use super::expectation::{PolicyTest, decode_test};
 use super::keys::POLICY;
-use super::mac::MacPrefix;
 use super::model::{Action, Direction, Learned, Mode, Schedule};
 use super::name::NamePattern;
 use super::problem::{Fault, Place, Problems};
@@ -63,15 +64,6 @@ pub struct Reference {
 pub struct Group {
     pub name: Placed<String>,
     pub when: Expression,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Expression {
-    Any(Vec<Expression>),
-    All(Vec<Expression>),
-    Not(Box<Expression>),
-    Vendor(Vec<Placed<String>>),
-    Mac(Vec<MacPrefix>),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -159,7 +151,7 @@ fn entries(node: Option<&Node>) -> std::slice::Iter<'_, Entry> {
     node.map(Node::entries).unwrap_or_default().iter()
 }
 
-fn texts(nodes: std::slice::Iter<'_, Node>) -> Vec<Placed<String>> {
+pub(super) fn texts(nodes: std::slice::Iter<'_, Node>) -> Vec<Placed<String>> {
     nodes.filter_map(|node| Some(Placed { place: node.place.clone(), value: node.text()?.to_owned() })).collect()
 }
 
@@ -209,20 +201,7 @@ fn reference(node: &Node, problems: &mut Problems) -> Option<Reference> {
 fn group(entry: &Entry, problems: &mut Problems) -> Group {
     let name = own_name(entry, &["all", "unknown"], problems);
     // A group that is wrong is still defined, so that the rules that name it are not wrong too.
-    Group { name, when: expression(&entry.value, problems).unwrap_or(Expression::Any(Vec::new())) }
-}
-
-fn expression(node: &Node, problems: &mut Problems) -> Option<Expression> {
-    let [Entry { key, value, .. }] = node.entries() else { return None };
-    let parts = |problems: &mut Problems| list(Some(value)).filter_map(|part| expression(part, problems)).collect();
-    match key.as_str() {
-        "any" => Some(Expression::Any(parts(problems))),
-        "all" => Some(Expression::All(parts(problems))),
-        "not" => Some(Expression::Not(Box::new(expression(value, problems)?))),
-        "vendor" => Some(Expression::Vendor(texts(list(Some(value))))),
-        "mac" => Some(Expression::Mac(list(Some(value)).filter_map(|mac| parsed(mac, problems)).map(|mac| mac.value).collect())),
-        _ => None,
-    }
+    Group { name, when: decode_expression(&entry.key, &entry.value, problems).unwrap_or(Expression::Any(Vec::new())) }
 }
 
 fn destination(entry: &Entry, problems: &mut Problems) -> Destination {

@@ -8,6 +8,8 @@ pub enum Shape {
     Text(Text),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Bool,
     /// A number from the first to the last, both included.
     Integer(i64, i64),
     /// A number from the first to the last, or the other.
@@ -18,6 +20,10 @@ pub enum Shape {
     List(usize, &'static Shape),
     /// A list of at least one, or the one without brackets.
     OneOrMany(&'static Shape),
+    /// A list, or a list of such lists.
+    OneOrManyLists(&'static Shape),
+    /// A map with these keys, or the other.
+    ObjectOr(&'static Object, &'static Shape),
     /// Names of the user's choice, each with such a value.
     Named(&'static Shape),
     Object(&'static Object),
@@ -61,7 +67,7 @@ impl Shape {
     /// Reports all that has another shape: unknown, missing and unsupported keys, wrong kinds, unknown words, numbers out of range.
     pub fn check(&self, node: &Node, problems: &mut Problems) {
         match (self, &node.value) {
-            (Self::Text(_), Value::Text(_)) | (Self::OrNull(_), Value::Null) => {}
+            (Self::Text(_), Value::Text(_)) | (Self::OrNull(_), Value::Null) | (Self::Bool, Value::Bool(_)) => {}
             (Self::Text(_), Value::Bool(_) | Value::Integer(_) | Value::Float(_)) => {
                 let hint = format!("{}; put it in quotes if it is meant as it is written", self.advice());
                 problems.error(&node.place, self.mismatch(node)).hint(hint);
@@ -81,9 +87,14 @@ impl Shape {
             (Self::List(least, inner), Value::List(items)) => check_items(items, *least, inner, node, problems),
             (Self::OneOrMany(inner), Value::List(items)) => check_items(items, 1, inner, node, problems),
             (Self::OneOrMany(inner), _) => inner.check(node, problems),
+            (Self::OneOrManyLists(inner), Value::List(items)) if items.iter().any(|item| matches!(item.value, Value::List(_))) => {
+                check_items(items, 1, inner, node, problems);
+            }
+            (Self::OneOrManyLists(inner), _) => inner.check(node, problems),
             (Self::Named(inner), Value::Map(entries)) => entries.iter().for_each(|entry| inner.check(&entry.value, problems)),
-            (Self::Object(object), Value::Map(_)) => object.check(node, problems),
-            (Self::List(_, Self::Text(_) | Self::IntegerOr(..)), Value::Text(_) | Value::Integer(_)) => {
+            (Self::Object(object) | Self::ObjectOr(object, _), Value::Map(_)) => object.check(node, problems),
+            (Self::ObjectOr(_, inner), Value::Text(_)) => inner.check(node, problems),
+            (Self::List(_, Self::Text(_) | Self::Integer(..) | Self::IntegerOr(..)), Value::Text(_) | Value::Integer(_)) => {
                 problems.error(&node.place, self.mismatch(node)).hint("put brackets around it: `[…]`");
             }
             _ => {
@@ -100,8 +111,10 @@ impl Shape {
         match self {
             Self::Text(text) => text.what.to_owned(),
             Self::Word(_) => "a word".to_owned(),
+            Self::Bool => "true or false".to_owned(),
             Self::Integer(..) => "a number".to_owned(),
-            Self::OrNull(inner) | Self::IntegerOr(_, _, inner) => inner.what(),
+            Self::OrNull(inner) | Self::IntegerOr(_, _, inner) | Self::OneOrManyLists(inner) => inner.what(),
+            Self::ObjectOr(_, inner) => format!("a map or {}", inner.what()),
             Self::List(..) => "a list".to_owned(),
             Self::OneOrMany(inner) => format!("{} or a list", inner.what()),
             Self::Named(_) | Self::Object(_) => "a map".to_owned(),
@@ -112,10 +125,13 @@ impl Shape {
         match self {
             Self::Text(text) => format!("such as `{}`", text.example),
             Self::Word(words) => format!("one of: {}", ticked(words.iter().copied())),
+            Self::Bool => "`true` or `false`".to_owned(),
             Self::Integer(first, last) => format!("from {first} to {last}"),
-            Self::OrNull(inner) | Self::OneOrMany(inner) | Self::IntegerOr(_, _, inner) => inner.advice(),
+            Self::OrNull(inner) | Self::OneOrMany(inner) | Self::OneOrManyLists(inner) | Self::IntegerOr(_, _, inner) => inner.advice(),
+            Self::ObjectOr(object, inner) => format!("{}; or {}", Self::Object(object).advice(), inner.advice()),
             Self::List(_, inner) => match inner {
                 Self::Text(text) | Self::IntegerOr(_, _, Self::Text(text)) => format!("such as `[{}]`", text.example),
+                Self::Integer(..) => "such as `[1, 3, 6]`".to_owned(),
                 _ => "one item a line, each after `- `".to_owned(),
             },
             Self::Named(_) => "a name, a colon and the value: `name: …`".to_owned(),

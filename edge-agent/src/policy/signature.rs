@@ -96,7 +96,23 @@ impl FromStr for Ports {
 pub(super) fn decode_signature(entry: &Entry, problems: &mut Problems) -> Signature {
     let node = &entry.value;
     let name = name(entry, problems);
-    let ports: Vec<(u32, u32)> = one_or_many(node.get("ports")).filter_map(|node| ports(node, problems)).collect();
+    decode_body(name, node, problems)
+}
+
+/// A signature by which devices of a group are known: it bears the group's name.
+pub(super) fn decode_signal_signature(group: &str, node: &Node, problems: &mut Problems) -> Signature {
+    if let (Some(port), Some(ports)) = (node.get("port"), node.get("ports")) {
+        problems
+            .error(&port.place, "the signature has a port and ports")
+            .related(&ports.place, "the ports are here")
+            .hint("write one of them: `ports: [5222, 8000-8010]`");
+    }
+    decode_body(Placed { place: node.place.clone(), value: group.to_owned() }, node, problems)
+}
+
+fn decode_body(name: Placed<String>, node: &Node, problems: &mut Problems) -> Signature {
+    let listed = one_or_many(node.get("ports")).chain(node.get("port"));
+    let ports: Vec<(u32, u32)> = listed.filter_map(|node| ports(node, problems)).collect();
     // One that is wrong is still defined, so that the rules that name it are not wrong too.
     Signature {
         name,

@@ -66,8 +66,9 @@ pub fn read(bytes: &impl Bytes, start: usize, end: usize, device: Mac, said: &mu
         Options { bytes: *bytes, at: forget(start + OPTIONS, noise), end, kind: 0, parameters: 0, vendor_class: 0, host_name: 0, noise };
     let (_, options) = take::<MAX_OPTIONS, _>(options, 0, noise);
     // DISCOVER, REQUEST, DECLINE, RELEASE, INFORM: those that describe the client are these three.
-    let kind = if options.kind == 0 { 0 } else { bytes.view::<3>(options.kind).map_or(0, |option| option.u8::<2>()) };
-    if kind != 1 && kind != 3 && kind != 8 {
+    let kind = if options.kind == 0 { 0 } else { bytes.view::<3>(options.kind).map_or(0, |option| option.u16::<1>()) };
+    // Behind the option's length.
+    if kind != 0x0101 && kind != 0x0103 && kind != 0x0108 {
         return false;
     }
     said.parameters = value(bytes, options.parameters);

@@ -21,7 +21,8 @@ const SERVER_NAME: u16 = 0;
 const SIGNATURE_ALGORITHMS: u16 = 13;
 const ALPN: u16 = 16;
 const SUPPORTED_VERSIONS: u16 = 43;
-const MAX_VERSIONS: usize = 16;
+/// The length of their list is one byte.
+const MAX_VERSIONS: usize = 127;
 /// A hello names at most so many in its first part.
 const MOST: usize = 99;
 
@@ -46,7 +47,8 @@ pub const fn of_extension(extension: u16) -> u64 {
 /// The signature algorithms so far, and one more: their order matters.
 #[inline(always)]
 pub const fn with_algorithm(sum: u64, algorithm: u16) -> u64 {
-    (sum.rotate_left(23) ^ algorithm as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    // The bit above it tells that there is one, which may be zero.
+    (sum.rotate_left(23) ^ algorithm as u64 ^ 1 << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The sum of what the second hash is of.
@@ -70,7 +72,7 @@ pub const fn letters(letters: [u8; 10]) -> [u64; 2] {
 }
 
 /// Two letters for a version (RFC 8446 section 4.1.2).
-const fn version_letters(version: u16) -> [u8; 2] {
+pub const fn version_letters(version: u16) -> [u8; 2] {
     match version {
         0x0304 => *b"13",
         0x0303 => *b"12",
@@ -112,7 +114,7 @@ pub fn read(bytes: &impl Bytes, start: usize, end: usize, transport: Transport) 
     let length = usize::from(bytes.view::<2>(at)?.u16::<0>());
     at = forget(at + 2, noise);
     let after = forget(at + length, noise.wrapping_add(1));
-    if after > end || !length.is_multiple_of(2) {
+    if after > end || length > 2 * MAX_CIPHERS || !length.is_multiple_of(2) {
         return None;
     }
     let list = Values { bytes: *bytes, at, end: after, sum: 0, count: 0, noise };
@@ -249,12 +251,13 @@ impl<B: Bytes> Turn for Extensions<B> {
 #[inline(always)]
 fn highest(bytes: &impl Bytes, at: usize, end: usize, noise: u64) -> Option<u16> {
     let header = bytes.view::<5>(at)?;
-    let list_end = at + 5 + usize::from(header.u8::<4>());
-    if usize::from(header.u16::<2>()) != usize::from(header.u8::<4>()) + 1 || list_end > end {
+    let length = usize::from(header.u8::<4>());
+    let list_end = at + 5 + length;
+    if usize::from(header.u16::<2>()) != length + 1 || list_end > end || !length.is_multiple_of(2) {
         return None;
     }
     let versions = Versions { bytes: *bytes, at: forget(at + 5, noise), end: forget(list_end, noise.wrapping_add(1)), highest: 0, noise };
-    let (read, Versions { highest, .. }) = take::<{ MAX_VERSIONS + 1 }, _>(versions, TOO_MANY, noise);
+    let (read, Versions { highest, .. }) = take::<{ MAX_VERSIONS + 2 }, _>(versions, TOO_MANY, noise);
     if read == READ { Some(highest as u16) } else { None }
 }
 
@@ -292,7 +295,7 @@ fn signature_algorithms(bytes: &impl Bytes, at: usize, end: usize, noise: u64) -
     let header = bytes.view::<6>(at)?;
     let length = usize::from(header.u16::<4>());
     let list_end = at + 6 + length;
-    if usize::from(header.u16::<2>()) != length + 2 || list_end > end || !length.is_multiple_of(2) {
+    if usize::from(header.u16::<2>()) != length + 2 || list_end > end || length > 2 * MAX_ALGORITHMS || !length.is_multiple_of(2) {
         return None;
     }
     let list = Algorithms { bytes: *bytes, at: forget(at + 6, noise), end: forget(list_end, noise.wrapping_add(1)), sum: 0, noise };
@@ -319,7 +322,9 @@ impl<B: Bytes> Turn for Algorithms<B> {
             return Some(READ);
         }
         let Some(algorithm) = bytes.view::<2>(*at) else { return Some(MALFORMED) };
-        *sum = with_algorithm(*sum, algorithm.u16::<0>());
+        let algorithm = algorithm.u16::<0>();
+        let counts = u64::from(!is_grease(algorithm)).wrapping_neg();
+        *sum = (with_algorithm(*sum, algorithm) & counts) | (*sum & !counts);
         *at = forget(*at + 2, *noise);
         None
     }
@@ -328,12 +333,16 @@ impl<B: Bytes> Turn for Algorithms<B> {
 /// First and last letter of the first protocol in the extension at `at`; where they are none, the first and last hexadecimal digit.
 #[inline(always)]
 fn first_protocol(bytes: &impl Bytes, at: usize, noise: u64) -> Option<[u8; 2]> {
-    let header = bytes.view::<8>(at)?;
-    let length = usize::from(header.u8::<6>());
-    if length == 0 || usize::from(header.u16::<2>()) < length + 3 {
+    let all = usize::from(bytes.view::<4>(at)?.u16::<2>());
+    if all < 4 {
         return Some(*b"00");
     }
-    let first = header.u8::<7>();
+    let list = bytes.view::<8>(at)?;
+    let length = usize::from(list.u8::<6>());
+    if length == 0 || all < length + 3 {
+        return Some(*b"00");
+    }
+    let first = list.u8::<7>();
     let last = bytes.view::<1>(forget(at + 6 + length, noise))?.u8::<0>();
     if is_alphanumeric(first) && is_alphanumeric(last) { Some([first, last]) } else { Some([hex(first >> 4), hex(last & 0xf)]) }
 }

@@ -9,6 +9,9 @@ pub mod hello;
 pub mod syn;
 pub mod user_agent;
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     abi::identity::MAX_FACT,
     inspect::secret::mix,

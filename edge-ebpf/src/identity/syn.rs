@@ -159,7 +159,8 @@ pub fn read(frame: &Frame<'_>, packet: &Packet, shape: &mut impl Shape) -> usize
     let flags = tcp.u8::<13>();
     let urgent = flags & 0x20 != 0;
     for (there, bit) in [
-        (flags & 0xc0 != 0, quirk::ECN),
+        // With the nonce's bit of RFC 3540, which p0f looks at too.
+        (tcp.u16::<12>() & 0x01c0 != 0, quirk::ECN),
         (tcp.u32::<4>() == 0, quirk::SEQUENCE_ZERO),
         (flags & 0x10 == 0 && tcp.u32::<8>() != 0, quirk::ACK_NONZERO),
         (!urgent && tcp.u16::<18>() != 0, quirk::URGENT_POINTER),
@@ -212,8 +213,8 @@ pub fn read(frame: &Frame<'_>, packet: &Packet, shape: &mut impl Shape) -> usize
     if timestamps != 0
         && let Some(option) = frame.view::<10>(timestamps)
     {
-        stamped = true;
-        if option.u32::<2>() == 0 {
+        stamped = option.u32::<2>() != 0;
+        if !stamped {
             quirks |= quirk::TIMESTAMP_ZERO;
         }
         if option.u32::<6>() != 0 {
@@ -221,8 +222,8 @@ pub fn read(frame: &Frame<'_>, packet: &Packet, shape: &mut impl Shape) -> usize
         }
     }
     let window = tcp.u16::<14>();
-    let headers = if version == 4 { 40 } else { 60 };
-    let (of_mss, of_mtu) = multiples(u32::from(window), u32::from(mss), stamped, headers);
+    let headers = (end - packet.network) as u32;
+    let (of_mss, of_mtu) = multiples(u32::from(window), u32::from(mss), stamped, version == 6, headers);
     let (payload_start, payload_end) = packet.payload(frame);
     shape.put(at::VERSION, version);
     shape.put(at::TTL, bucket(ttl));
@@ -254,24 +255,27 @@ pub const fn bucket(ttl: u8) -> u8 {
     }
 }
 
-/// A window as a multiple of the MSS, or else of the MTU, in the ways that senders reckon them (`fp_tcp.c` of p0f); 0: it is none.
+/// A window as a multiple of the MSS, or else of the MTU, in the ways in which senders reckon them (`fp_tcp.c` of p0f); 0: it is none.
+/// `stamped`: the timestamps take room in each segment. `headers`: bytes before the payload.
 #[inline(always)]
-pub fn multiples(window: u32, mss: u32, stamped: bool, headers: u32) -> (u8, u8) {
+pub fn multiples(window: u32, mss: u32, stamped: bool, is_v6: bool, headers: u32) -> (u8, u8) {
     if window == 0 || mss < 100 {
         return (0, 0);
     }
-    let times = |unit: u32| if window.is_multiple_of(unit) && window / unit < 256 { (window / unit) as u8 } else { 0 };
-    let of_mss = times(mss);
-    if of_mss != 0 {
-        return (of_mss, 0);
+    // The first unit that fits is it.
+    let times = |unit: u32| if window / unit < 256 { (window / unit) as u8 } else { 0 };
+    // Some reckon with what Ethernet carries, whatever their own interface does.
+    for (unit, is_one) in [(mss, true), (mss - 12, stamped), (1460, true), (1448, true), (1440, is_v6), (1428, is_v6)] {
+        if is_one && window.is_multiple_of(unit) {
+            return (times(unit), 0);
+        }
     }
-    // The timestamps take room in each segment.
-    let of_mss = if stamped { times(mss - 12) } else { 0 };
-    if of_mss != 0 {
-        return (of_mss, 0);
+    for (unit, is_one) in [(mss + 40, true), (mss + headers, true), (mss + 60, is_v6), (1500, true)] {
+        if is_one && window.is_multiple_of(unit) {
+            return (0, times(unit));
+        }
     }
-    let of_mtu = times(mss + headers);
-    (0, if of_mtu != 0 { of_mtu } else { times(1500) })
+    (0, 0)
 }
 
 struct Options<'a, S> {

@@ -17,7 +17,7 @@ const REST: u64 = u64::from_le_bytes(*b"nt:\0\0\0\0\0");
 const REST_MASK: u64 = 0x00ff_ffff;
 const LENGTH: usize = 11;
 
-/// Finds the value in the request from `start` to before `end`; empty: there is none. It ends with the line, or where the segment does. There
+/// Finds the value in the request from `start` to before `end`; empty: there is none, or no byte of one. It ends with the line, or where the segment does. There
 /// are at least eight bytes before it.
 #[inline(always)]
 pub fn read(bytes: &impl Bytes, start: usize, end: usize) -> Span {
@@ -30,11 +30,10 @@ pub fn read(bytes: &impl Bytes, start: usize, end: usize) -> Span {
     }
     let mut value = forget(at + LENGTH, noise);
     // One blank, as every client sends it.
-    if value + 1 < end
-        && let Some(blank) = bytes.view::<1>(value)
+    if let Some(blank) = bytes.view::<1>(value)
         && blank.u8::<0>() == b' '
     {
-        value += 1;
+        value = forget(value + 1, noise.wrapping_add(1));
     }
     if value < end { Span::new(value, end) } else { Span::default() }
 }

@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use edge_ebpf::abi::Reason;
 
 use super::decode::{Load, Service};
+use super::facts::{Device, Fact};
 use super::flows::{Flow, FlowKey, Flows, Stage, Told};
 use super::read::dns::Question;
 use super::read::name::{Name, shown};
-use super::read::{Reading, dns, quic};
+use super::read::{Reading, dns, quic, tls};
 use super::rulebook::Rulebook;
-use crate::policy::model::{ServiceMatch, SignatureId};
+use crate::identity::ja4::{Ja4, Transport};
+use crate::policy::model::{Signal, SignatureId, TextKind};
 
 /// DNS and what stands for it.
 const DNS: u16 = 53;
@@ -20,6 +22,8 @@ const KEYS: [u16; 2] = [64, 65];
 
 #[derive(Default)]
 pub(super) struct Carried {
+    /// The device's rules ask for names, before it has shown what the payload says.
+    pub named: bool,
     /// The packet's own, and its flow's.
     pub names: Vec<Name>,
     pub signatures: BTreeSet<SignatureId>,
@@ -28,63 +32,88 @@ pub(super) struct Carried {
     pub asks_for_keys: bool,
     /// The name in the packet itself.
     pub shown: Option<String>,
+    /// What the payload says of the device.
+    pub facts: Vec<Fact>,
+    /// `None`: it is not looked into.
+    flow: Option<FlowKey>,
+    marks: Option<Name>,
     /// Where the flow's stream is, if the packet passes.
-    next: Option<(FlowKey, Stage)>,
+    next: Option<Stage>,
 }
 
 impl Carried {
-    /// Looks into a packet, and marks its flow. A device that no rule watches carries nothing.
-    pub fn of(rulebook: Rulebook<'_>, flows: &mut Flows, device: u64, ends: (IpAddr, IpAddr), load: &Load<'_>) -> Self {
-        let mut carried = Self::default();
+    /// Looks into a packet. What no rule of the device asks about, and no device is known by, is not read.
+    pub fn of(rulebook: Rulebook<'_>, flows: &mut Flows, device: &Device, ends: (IpAddr, IpAddr), load: &Load<'_>) -> Self {
         let under = |wanted: &dyn Fn(&_) -> bool| rulebook.rules().any(|(_, rule)| wanted(rule) && rulebook.from(rule, Some(device)));
         let (named, signed) = (under(&|rule| rulebook.has_names(rule)), under(&|rule| Rulebook::has_signatures(rule)));
+        let of_all = |signal: &Signal| matches!(signal, Signal::Hello(_) | Signal::Asked(_) | Signal::Text(TextKind::UserAgent, _));
+        let reads = named || rulebook.has_signals(of_all);
+        let reads_signatures = signed || rulebook.has_signals(|signal| matches!(signal, Signal::Signature(_)));
+        let mut carried = Self { named, ..Self::default() };
         let port = match load.service {
-            Service::Tcp(port) | Service::Udp(port) if named || signed => port,
+            Service::Tcp(port) | Service::Udp(port) if reads || reads_signatures => port,
             _ => return carried,
         };
         let key = FlowKey { protocol: load.service.protocol(), ends, ports: (load.source_port, port) };
+        carried.flow = Some(key);
         let is_tcp = matches!(load.service, Service::Tcp(_));
         let first_byte = load.sequence.wrapping_add(u32::from(load.syn));
         if is_tcp && load.syn && !load.ack {
-            flows.insert(key, Flow { stage: Stage::Awaiting(first_byte), ..Flow::default() });
+            let stage = if reads { Stage::Awaiting(first_byte) } else { Stage::Open };
+            flows.insert(key, Flow { stage, ..Flow::default() });
         }
-        let mut marks = None;
-        if named {
+        if reads {
             match (is_tcp, port) {
                 (false, DNS) => carried.questions(dns::over_udp(load.payload), true),
                 (true, DNS) if !load.payload.is_empty() => carried.questions(dns::over_tcp(load.payload), false),
                 (true, DNS) => {}
                 (true, _) if !load.payload.is_empty() => {
                     let stage = flows.get(&key).map_or(Stage::Open, |flow| flow.stage.clone());
-                    let Told { name, obstacle, next } = stage.read(first_byte, load.payload);
-                    carried.shown = name.as_ref().map(shown);
-                    carried.obstacle = obstacle;
-                    carried.next = Some((key, next));
-                    marks = name.clone();
-                    carried.names.extend(name);
+                    carried.told(stage.read(first_byte, load.payload));
                 }
                 (true, _) => {}
                 // What a flow is known by would be its name, which only the agent's inspection tells.
                 (false, _) => carried.obstacle = quic::begins(load.payload).then_some(Reason::Quic),
             }
         }
-        if signed {
+        if !named {
+            carried.obstacle = None;
+            carried.asks_for_keys = false;
+        }
+        if reads_signatures {
             carried.signatures.extend(rulebook.shown(load));
         }
-        let of_device = || rulebook.rules().filter(|(_, rule)| rulebook.from(rule, Some(device))).map(|(_, rule)| rule);
-        let marks = marks.filter(|name| of_device().any(|rule| rulebook.is_about(rule, name)));
-        let asked = |id| of_device().any(|rule| rule.services.contains(&ServiceMatch::Signature(id)));
-        let signatures: Vec<SignatureId> = carried.signatures.iter().copied().filter(|id| asked(*id)).collect();
-        if marks.is_some() || !signatures.is_empty() {
+        carried.facts.extend(carried.names.iter().cloned().map(Fact::Asked));
+        carried.facts.extend(carried.signatures.iter().copied().map(Fact::Signature));
+        carried
+    }
+
+    /// Marks the packet's flow with its signatures, and with its name if a rule of the device is about that, now that the device has shown what the
+    /// payload says.
+    pub fn mark(&mut self, rulebook: Rulebook<'_>, flows: &mut Flows, device: &Device) {
+        let Some(key) = self.flow else { return };
+        let is_asked = |name: &Name| rulebook.rules().any(|(_, rule)| rulebook.from(rule, Some(device)) && rulebook.is_about(rule, name));
+        let marks = self.marks.take().filter(is_asked);
+        if marks.is_some() || !self.signatures.is_empty() {
             let flow = flows.entry(key).or_default();
             flow.name = marks.or(flow.name.take());
-            flow.signatures.extend(signatures);
+            flow.signatures.extend(&self.signatures);
         }
         if let Some(flow) = flows.get(&key) {
-            carried.names.extend(flow.name.clone());
-            carried.signatures.extend(&flow.signatures);
+            self.names.extend(flow.name.clone());
+            self.signatures.extend(&flow.signatures);
         }
-        carried
+    }
+
+    fn told(&mut self, told: Told) {
+        let Told { name, user_agent, hello, obstacle, next } = told;
+        self.shown = name.as_ref().map(shown);
+        self.obstacle = obstacle;
+        self.next = Some(next);
+        self.marks.clone_from(&name);
+        self.names.extend(name);
+        self.facts.extend(hello.filter(|body| tls::is_short(body)).and_then(|body| Ja4::of_hello(&body, Transport::Tcp)).map(Fact::Hello));
+        self.facts.extend(user_agent.map(|value| Fact::Text(TextKind::UserAgent, value)));
     }
 
     fn questions(&mut self, reading: Reading<Vec<Question>>, answerable: bool) {
@@ -101,7 +130,7 @@ impl Carried {
 
     /// The packet has passed, so the stream goes on.
     pub fn passed(self, flows: &mut Flows) {
-        if let Some((key, stage)) = self.next {
+        if let (Some(key), Some(stage)) = (self.flow, self.next) {
             flows.entry(key).or_default().stage = stage;
         }
     }

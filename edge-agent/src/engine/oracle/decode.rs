@@ -33,6 +33,9 @@ pub(super) struct Load<'a> {
     pub ack: bool,
     /// Of TCP and UDP: what every length, and the frame, leave of it.
     pub payload: &'a [u8],
+    /// From the IP header and from the transport's on, to the frame's end.
+    pub ip: &'a [u8],
+    pub transport: &'a [u8],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,7 +143,7 @@ fn ipv4(device: u64, packet: &[u8]) -> Decoded<'_> {
         return decoded(device, known, What::Later(datagram));
     }
     let payload = rest.get(option_bytes..).unwrap_or(&[]);
-    let what = match load(fixed[9], false, payload, total - words * 4) {
+    let what = match load(fixed[9], packet, payload, total - words * 4) {
         Err(reason) => What::Uninspectable(reason),
         Ok(load) if fragment & 0x2000 != 0 => What::First(datagram, load),
         Ok(load) => What::Whole(load),
@@ -170,7 +173,7 @@ fn ipv6(device: u64, packet: &[u8]) -> Decoded<'_> {
     let mut first = None;
     loop {
         if !matches!(next, 0 | 43 | 44 | 51 | 60) {
-            let what = match (load(next, true, rest, room), first) {
+            let what = match (load(next, packet, rest, room), first) {
                 (Err(reason), _) => What::Uninspectable(reason),
                 (Ok(load), Some(datagram)) => What::First(datagram, load),
                 (Ok(load), None) => What::Whole(load),
@@ -213,22 +216,23 @@ fn ipv6(device: u64, packet: &[u8]) -> Decoded<'_> {
     }
 }
 
-/// `room` is what the IP header announces; `packet` may be shorter, where the frame is cut, or longer, where it is padded.
-fn load(protocol: u8, v6: bool, packet: &[u8], room: usize) -> Result<Load<'_>, Reason> {
-    let packet = &packet[..packet.len().min(room)];
+/// `room` is what the IP header announces; `transport` may be shorter, where the frame is cut, or longer, where it is padded.
+fn load<'a>(protocol: u8, ip: &'a [u8], transport: &'a [u8], room: usize) -> Result<Load<'a>, Reason> {
+    let packet = &transport[..transport.len().min(room)];
+    let v6 = ip[0] >> 4 == 6;
     let number = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-    let bare = |service| Load { service, source_port: 0, sequence: 0, syn: false, ack: false, payload: &[] };
+    let bare = |service| Load { service, source_port: 0, sequence: 0, syn: false, ack: false, payload: &[], ip, transport };
     match (protocol, v6) {
         (6, _) => match packet.first_chunk::<20>() {
             None => Err(Reason::Truncated),
             Some(header) if header[12] >> 4 < 5 => Err(Reason::BadHeader),
             Some(header) => Ok(Load {
-                service: Service::Tcp(number(header, 2)),
                 source_port: number(header, 0),
                 sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
                 syn: header[13] & 2 != 0,
                 ack: header[13] & 16 != 0,
                 payload: packet.get(usize::from(header[12] >> 4) * 4..).unwrap_or(&[]),
+                ..bare(Service::Tcp(number(header, 2)))
             }),
         },
         (17, _) => match packet.split_first_chunk::<8>() {

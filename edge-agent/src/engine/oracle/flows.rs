@@ -46,6 +46,10 @@ pub enum Stage {
 #[derive(Default)]
 pub struct Told {
     pub name: Option<Name>,
+    /// The value of a request's header, where the request could be read.
+    pub user_agent: Option<Vec<u8>>,
+    /// A hello's body, where that could be read.
+    pub hello: Option<Vec<u8>>,
     pub obstacle: Option<Reason>,
     /// Where the stream is then, if the segment passes: one that is dropped will be sent again.
     pub next: Stage,
@@ -54,7 +58,7 @@ pub struct Told {
 impl Stage {
     /// Reads a segment with payload.
     pub fn read(&self, sequence: u32, payload: &[u8]) -> Told {
-        let out_of_order = || Told { name: None, obstacle: Some(Reason::OutOfOrder), next: self.clone() };
+        let out_of_order = || Told { obstacle: Some(Reason::OutOfOrder), next: self.clone(), ..Told::default() };
         match self {
             Self::Open => look(sequence, payload.to_vec(), Manner::Loose),
             Self::Awaiting(awaited) => match sequence.wrapping_sub(*awaited).cast_signed() {
@@ -87,19 +91,26 @@ enum Manner {
 fn look(first: u32, bytes: Vec<u8>, manner: Manner) -> Told {
     let unreadable = |reason| Told { obstacle: Some(reason), ..Told::default() };
     match opening(&bytes) {
-        Opening::Hello(Hello { name, ech }) => Told { name, obstacle: ech.then_some(Reason::Ech), next: Stage::Open },
+        Opening::Hello(Hello { name, ech }, body) => {
+            Told { name, hello: Some(body), obstacle: ech.then_some(Reason::Ech), ..Told::default() }
+        }
         Opening::Incomplete(wanted) if wanted <= KEPT => Told { next: Stage::Pending(first, bytes), ..Told::default() },
         Opening::Incomplete(_) | Opening::Unreadable => unreadable(Reason::TlsUnreadable),
         Opening::BadRecord if manner == Manner::Loose => Told::default(),
         Opening::BadRecord => unreadable(Reason::TlsUnreadable),
         Opening::NotAHello if manner == Manner::GoesOn => Told::default(),
         Opening::NotAHello => match http::request(&bytes) {
-            Reading::Found(name) => Told { name: Some(name), ..Told::default() },
-            Reading::Other | Reading::Nothing => Told::default(),
+            Reading::Found(name) => Told { name: Some(name), user_agent: user_agent(&bytes), ..Told::default() },
+            Reading::Nothing => Told { user_agent: user_agent(&bytes), ..Told::default() },
+            Reading::Other => Told::default(),
             Reading::Malformed if manner == Manner::Loose => Told::default(),
             Reading::Incomplete | Reading::Malformed | Reading::TooLong => unreadable(Reason::HttpUnreadable),
         },
     }
+}
+
+fn user_agent(request: &[u8]) -> Option<Vec<u8>> {
+    http::user_agent(request).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
@@ -129,7 +140,7 @@ mod tests {
             let mut stage = Stage::Awaiting(start);
             let mut from = 0;
             for end in ends {
-                let Told { name, obstacle, next } = stage.read(start.wrapping_add(from as u32), &hello[from..end]);
+                let Told { name, obstacle, next, .. } = stage.read(start.wrapping_add(from as u32), &hello[from..end]);
                 prop_assert_eq!(obstacle, None);
                 prop_assert_eq!(name.is_some(), end == hello.len());
                 prop_assert_eq!(matches!(next, Stage::Open), end == hello.len());

@@ -3,6 +3,7 @@
 
 mod carried;
 mod decode;
+mod facts;
 mod flows;
 mod learned;
 pub mod names;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 
 use self::carried::Carried;
 use self::decode::{Datagram, Decoded, Load, Service, What};
+use self::facts::{Device, Devices};
 use self::flows::Flows;
 use self::learned::Learned;
 use self::read::answer::{self, Answer};
@@ -38,6 +40,7 @@ pub struct Oracle<'a> {
     buckets: HashMap<(Option<u64>, RuleId), (u128, Timestamp)>,
     flows: Flows,
     learned: Learned,
+    devices: Devices,
     now: Timestamp,
 }
 
@@ -50,6 +53,7 @@ impl<'a> Oracle<'a> {
             buckets: HashMap::new(),
             flows: Flows::new(),
             learned: Learned::default(),
+            devices: Devices::default(),
             now: SOME_TIME,
         }
     }
@@ -90,10 +94,12 @@ impl Oracle<'_> {
             // Nobody asks anything of what comes in: it is counted, and not looked at.
             return outcome(Verdict::Pass, None, Vec::new(), None);
         }
-        let Decoded { device, source, destination, what } = decode::decode(frame);
+        let Decoded { device: mac, source, destination, what } = decode::decode(frame);
+        let ends = source.zip(destination);
+        let device = self.devices.show(rulebook.0, mac, &[]);
         let packet = match side {
-            Side::Inside => Seen { device: Some(device), remote: destination, source, destination },
-            Side::Outside => Seen { device: None, remote: source, source, destination },
+            Side::Inside => Seen { device: Some(&device), remote: destination, ends },
+            Side::Outside => Seen { device: None, remote: source, ends },
         };
         match what {
             What::NotIp => outcome(Verdict::Pass, None, Vec::new(), None),
@@ -113,34 +119,43 @@ impl Oracle<'_> {
         }
     }
 
-    fn look_and_walk(&mut self, packet: Seen, load: &Load<'_>, length: usize) -> Outcome {
-        let carried = match packet {
-            Seen { device: Some(device), source: Some(source), destination: Some(destination), .. } => {
-                Carried::of(self.rulebook, &mut self.flows, device, (source, destination), load)
-            }
-            _ => Carried::default(),
+    /// A packet's own facts count for what becomes of it: those of its headers before its rules say what is read, and what is read before they
+    /// decide.
+    fn look_and_walk(&mut self, packet: Seen<'_>, load: &Load<'_>, length: usize) -> Outcome {
+        let (rulebook, policies) = (self.rulebook, self.rulebook.0);
+        let (Some(&Device { mac, .. }), Some(ends)) = (packet.device, packet.ends) else {
+            return self.walk_and_judge(packet, load.service, &Carried::default(), length);
         };
-        let decided = self.walk(packet, load.service, &carried, length);
-        let outcome = Outcome { name: carried.shown.clone(), ..self.in_the_way(packet, load.service, &carried, decided) };
+        let device = self.devices.show(policies, mac, &facts::of_headers(mac, load));
+        let mut carried = Carried::of(rulebook, &mut self.flows, &device, ends, load);
+        let device = self.devices.show(policies, mac, &carried.facts);
+        carried.mark(rulebook, &mut self.flows, &device);
+        let outcome = self.walk_and_judge(Seen { device: Some(&device), ..packet }, load.service, &carried, length);
         if outcome.verdict == Verdict::Pass {
             carried.passed(&mut self.flows);
         }
         outcome
     }
 
+    fn walk_and_judge(&mut self, packet: Seen<'_>, service: Service, carried: &Carried, length: usize) -> Outcome {
+        let decided = self.walk(packet, service, carried, length);
+        Outcome { name: carried.shown.clone(), ..self.in_the_way(packet, service, carried, decided) }
+    }
+
     /// What the rules say.
-    fn walk(&mut self, packet: Seen, service: Service, carried: &Carried, length: usize) -> Outcome {
+    fn walk(&mut self, packet: Seen<'_>, service: Service, carried: &Carried, length: usize) -> Outcome {
         let rulebook = self.rulebook;
         let shown = |id: SignatureId| carried.signatures.contains(&id);
         if packet.device.is_none() {
             // The pinhole is about where a packet goes, also on the way in.
             let mut pinhole = rulebook.rules().filter(|(_, rule)| rulebook.built_in(rule) && rule.from.contains(&DeviceSelector::All));
-            let lets_in = |rule| rulebook.asks(rule, service, &shown) && rulebook.to(rule, packet.destination);
+            let lets_in = |rule| rulebook.asks(rule, service, &shown) && rulebook.to(rule, packet.ends.map(|(_, destination)| destination));
             if let Some((id, _)) = pinhole.find(|(_, rule)| lets_in(rule)) {
                 return outcome(Verdict::Pass, Some(id), Vec::new(), None);
             }
         }
-        let learned = packet.remote.map_or_else(Vec::new, |remote| self.learned.names(remote, self.now.as_second()));
+        let remote = packet.remote.filter(|_| carried.named || packet.device.is_none());
+        let learned = remote.map_or_else(Vec::new, |remote| self.learned.names(remote, self.now.as_second()));
         let remote = Remote { address: packet.remote, carried: &carried.names, learned: &learned };
         let mut monitored = Vec::new();
         for (id, rule) in rulebook.rules() {
@@ -165,7 +180,7 @@ impl Oracle<'_> {
     }
 
     /// What becomes of a packet that the rules let pass although they cannot know all that it carries.
-    fn in_the_way(&self, packet: Seen, service: Service, carried: &Carried, decided: Outcome) -> Outcome {
+    fn in_the_way(&self, packet: Seen<'_>, service: Service, carried: &Carried, decided: Outcome) -> Outcome {
         let rulebook = self.rulebook;
         if decided.verdict != Verdict::Pass {
             return decided;
@@ -200,7 +215,7 @@ impl Oracle<'_> {
     }
 
     /// A bucket of time: it holds a burst's worth, each nanosecond puts one in, and a packet takes out what it costs.
-    fn pay(&mut self, packet: Seen, rule: RuleId, limit: RateLimit, length: usize) -> bool {
+    fn pay(&mut self, packet: Seen<'_>, rule: RuleId, limit: RateLimit, length: usize) -> bool {
         const SECOND: u128 = 1_000_000_000;
         let RateLimit { unit, per_second, burst } = limit;
         let units = match unit {
@@ -212,11 +227,12 @@ impl Oracle<'_> {
             RateUnit::Packets => u128::from(burst) * worth(1),
             RateUnit::Bytes => worth(u128::from(burst)),
         };
-        let (level, since) = *self.buckets.get(&(packet.device, rule)).unwrap_or(&(full, self.now));
+        let bucket = (packet.device.map(|device| device.mac), rule);
+        let (level, since) = *self.buckets.get(&bucket).unwrap_or(&(full, self.now));
         let elapsed = self.now.duration_since(since).unsigned_abs().as_nanos();
         let level = (level + elapsed).min(full);
         let left = level.checked_sub(worth(units));
-        self.buckets.insert((packet.device, rule), (left.unwrap_or(level), self.now));
+        self.buckets.insert(bucket, (left.unwrap_or(level), self.now));
         left.is_some()
     }
 
@@ -225,7 +241,7 @@ impl Oracle<'_> {
         side == Side::Outside && outcome.rule.is_some_and(|rule| self.rulebook.built_in(&self.rulebook.0.rules[rule.index()]))
     }
 
-    fn uninspectable(&self, packet: Seen, reason: Reason) -> Outcome {
+    fn uninspectable(&self, packet: Seen<'_>, reason: Reason) -> Outcome {
         // Behind a source route the destination is only the next stop.
         let remote = packet.remote.filter(|_| reason != Reason::SourceRoute || packet.device.is_none());
         let rulebook = self.rulebook;
@@ -247,12 +263,12 @@ impl Oracle<'_> {
 
 /// What the rules ask about a packet.
 #[derive(Clone, Copy)]
-struct Seen {
+struct Seen<'d> {
     /// `None` on its way in: the device is behind the gateway.
-    device: Option<u64>,
+    device: Option<&'d Device>,
     remote: Option<IpAddr>,
-    source: Option<IpAddr>,
-    destination: Option<IpAddr>,
+    /// Source and destination.
+    ends: Option<(IpAddr, IpAddr)>,
 }
 
 fn outcome(verdict: Verdict, rule: Option<RuleId>, monitored: Vec<RuleId>, reason: Option<Reason>) -> Outcome {

@@ -2,10 +2,16 @@
 
 use crate::policy::model::Destination;
 use crate::policy::name::{NameRef, NameScope};
+use crate::policy::name_set::NameSet;
 
 /// Whether a destination names what was asked for: labels as they are on the wire, the top-level one last, without the root.
 pub fn names_of(destination: &Destination, asked: &[impl AsRef<[u8]>]) -> bool {
-    destination.domains.sets.iter().any(|set| set.iter().any(|(name, scope)| covers(name, scope, asked)))
+    destination.domains.sets.iter().any(|set| covered(set, asked))
+}
+
+/// As [`names_of`], of one set.
+pub fn covered(set: &NameSet, asked: &[impl AsRef<[u8]>]) -> bool {
+    set.iter().any(|(name, scope)| covers(name, scope, asked))
 }
 
 fn covers(name: NameRef<'_>, scope: NameScope, asked: &[impl AsRef<[u8]>]) -> bool {

@@ -6,6 +6,7 @@ use edge_ebpf::abi::Verdict;
 use jiff::Timestamp;
 
 use super::decode::{Load, Service};
+use super::facts::Device;
 use super::names::names_of;
 use super::read::name::Name;
 use crate::policy::model::{
@@ -52,7 +53,7 @@ impl<'a> Rulebook<'a> {
     }
 
     /// `device` is `None` for what comes from the outside.
-    pub fn from(self, rule: &Rule, device: Option<u64>) -> bool {
+    pub fn from(self, rule: &Rule, device: Option<&Device>) -> bool {
         let Some(device) = device else {
             return rule.direction.inbound() && rule.from.contains(&DeviceSelector::All) && !self.built_in(rule);
         };
@@ -67,11 +68,16 @@ impl<'a> Rulebook<'a> {
             })
     }
 
-    fn in_group(self, group: usize, device: u64) -> bool {
-        self.0.groups[group].when.holds(&|signal| match &self.0.signals[signal.index()] {
-            Signal::Mac(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&device)),
-            _ => false,
+    fn in_group(self, group: usize, device: &Device) -> bool {
+        self.0.groups[group].when.holds(&|id| match &self.0.signals[id.index()] {
+            Signal::Mac(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&device.mac)),
+            _ => device.signals.contains(&id),
         })
+    }
+
+    /// Whether devices are known by such signals.
+    pub fn has_signals(self, wanted: impl Fn(&Signal) -> bool) -> bool {
+        self.0.signals.iter().any(wanted)
     }
 
     /// Whether the rule is about an address, whatever its names.

@@ -1,12 +1,13 @@
 //! Names of services become ports, or signatures.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use edge_ebpf::abi::MAX_SIGNATURES;
 
 use super::Resolver;
 use crate::policy::model::{Direction, PolicyId, PortProtocol, ServiceMatch, Signature, SignatureId};
-use crate::policy::problem::{nearest, suggest};
+use crate::policy::problem::{Place, nearest, suggest};
 use crate::policy::schema::{Placed, Policy};
 use crate::policy::service::Service;
 use crate::policy::signature::{self, Pattern};
@@ -18,35 +19,50 @@ impl Resolver<'_> {
     /// The policy's signatures. Where the services file has such a name too, it means the signature in this policy.
     pub(super) fn signatures<'a>(&mut self, id: PolicyId, policy: &'a Policy) -> Own<'a> {
         let mut own = Own::new();
-        for signature::Signature { name, protocol, ports, offset, bytes: Pattern(bytes) } in &policy.signatures {
-            let Placed { place, value } = name;
+        for signature in &policy.signatures {
+            let Placed { place, value } = &signature.name;
             if self.sources.services().is_ok_and(|names| !names.get(value).is_empty()) {
                 self.problems
                     .warning(place, format!("`{value}` is in the services file, too: in this policy it is this signature"))
                     .hint("choose another name, so that nobody takes one for the other");
             }
-            own.insert(value, SignatureId(self.resolved.signatures.len() as u32));
-            let port = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-            self.resolved.signatures.push(Signature {
-                policy: id,
-                name: value.clone(),
-                protocol: *protocol,
-                ports: ports.iter().map(|(first, last)| (port(*first), port(*last))).collect(),
-                offset: *offset,
-                bytes: bytes.clone(),
-            });
-            let before = self.signature_entries;
-            self.signature_entries += ports.len();
-            if before <= MAX_SIGNATURES && self.signature_entries > MAX_SIGNATURES {
-                self.problems
-                    .error(
-                        place,
-                        format!("`{value}` is a signature too many: one set has up to {MAX_SIGNATURES}, one for each range of ports"),
-                    )
-                    .hint("leave `ports` away or join their ranges, or remove signatures from this or another policy");
-            }
+            let id = self.push_signature(id, signature);
+            own.insert(value, id);
         }
         own
+    }
+
+    /// The id of a signature by which devices are known, the same for equal ones.
+    pub(super) fn signal_signature(&mut self, id: PolicyId, signature: &signature::Signature) -> SignatureId {
+        let key = signature::Signature { name: Placed { place: Place::file(Path::new("")), value: String::new() }, ..signature.clone() };
+        if let Some((_, known)) = self.signal_signatures.iter().find(|(known, _)| *known == key) {
+            return *known;
+        }
+        let id = self.push_signature(id, signature);
+        self.signal_signatures.push((key, id));
+        id
+    }
+
+    fn push_signature(&mut self, policy: PolicyId, signature: &signature::Signature) -> SignatureId {
+        let signature::Signature { name: Placed { place, value }, protocol, ports, offset, bytes: Pattern(bytes) } = signature;
+        let id = SignatureId(self.resolved.signatures.len() as u32);
+        let port = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        self.resolved.signatures.push(Signature {
+            policy,
+            name: value.clone(),
+            protocol: *protocol,
+            ports: ports.iter().map(|(first, last)| (port(*first), port(*last))).collect(),
+            offset: *offset,
+            bytes: bytes.clone(),
+        });
+        let before = self.signature_entries;
+        self.signature_entries += ports.len();
+        if before <= MAX_SIGNATURES && self.signature_entries > MAX_SIGNATURES {
+            self.problems
+                .error(place, format!("`{value}` is a signature too many: one set has up to {MAX_SIGNATURES}, one for each range of ports"))
+                .hint("leave `ports` away or join their ranges, or remove signatures from this or another policy");
+        }
+        id
     }
 
     pub(in crate::policy) fn services(&mut self, services: &[Placed<Service>], own: &Own<'_>) -> Vec<ServiceMatch> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use edge_agent::engine::Outcome;
+use edge_agent::engine::fact::Opening;
 use edge_agent::engine::frame::{Ends, FragmentSpec, FrameSpec, TcpFlags, Transport};
 use edge_agent::policy::model::Resolved;
 use jiff::Timestamp;
@@ -45,6 +46,9 @@ pub struct FrameCase {
     /// TCP sequence number, 1000 where nothing is said.
     #[serde(default)]
     pub sequence: Option<u32>,
+    /// How a first segment looks.
+    #[serde(default)]
+    pub opening: Option<OpeningCase>,
     /// Tags as `8100:7`.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -70,6 +74,22 @@ pub struct FrameCase {
     /// Of every frame that is decided about.
     #[serde(default)]
     pub expect: Option<ExpectCase>,
+}
+
+/// A time to live of 64, a window of 65535, no options and no fragments where nothing is said.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpeningCase {
+    pub ttl: Option<u8>,
+    pub window: Option<u16>,
+    /// TCP options, hex.
+    pub options: String,
+    /// IPv4's identification.
+    pub id: u16,
+    /// It may be cut to fragments.
+    pub may_fragment: bool,
+    /// IPv6's.
+    pub flow_label: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,15 +134,32 @@ impl ExpectCase {
     }
 }
 
+impl OpeningCase {
+    fn opening(&self) -> Opening {
+        let Self { ttl, window, options, id, may_fragment, flow_label } = self;
+        let default = Opening::default();
+        Opening {
+            time_to_live: ttl.unwrap_or(default.time_to_live),
+            window: window.unwrap_or(default.window),
+            options: unhex(options),
+            id: *id,
+            fragment_bits: if *may_fragment { 0 } else { default.fragment_bits },
+            flow_label: *flow_label,
+            ..default
+        }
+    }
+}
+
 impl FrameCase {
     pub fn is_towards_device(&self) -> bool {
         self.towards_device || self.answer.is_some()
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = match &self.hex {
-            Some(hex) => unhex(hex),
-            None => self.spec().build(),
+        let mut bytes = match (&self.hex, &self.opening) {
+            (Some(hex), _) => unhex(hex),
+            (None, Some(opening)) => opening.opening().build(&self.spec()),
+            (None, None) => self.spec().build(),
         };
         bytes.truncate(self.cut.unwrap_or(usize::MAX));
         for (place, byte) in &self.patch {

@@ -1,5 +1,6 @@
 //! The verdict corpus: files that a person can read, each a policy set, frames, and what becomes of them. Every bug found gets a case.
 
+pub mod device;
 pub mod frame;
 pub mod payload;
 pub mod policy;
@@ -11,8 +12,9 @@ use edge_agent::config::{Conduct, TimeToLive};
 use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason};
 use serde::{Deserialize, Serialize};
 
+use self::device::DeviceCase;
 use self::frame::FrameCase;
-use self::policy::{DestinationCase, DeviceCase, PolicyCase, SignatureCase};
+use self::policy::{DestinationCase, PolicyCase, SignatureCase};
 
 /// A file of the corpus.
 #[derive(Serialize, Deserialize)]
@@ -22,7 +24,7 @@ pub struct Case {
     pub about: String,
     /// Policies in order of evaluation.
     pub policies: Vec<PolicyCase>,
-    /// Groups of devices: ranges of MACs, or `{all, any, not}` over such, nested at will.
+    /// Groups of devices: ranges of MACs, what devices are known by otherwise, or `{all, any, not}` over such, nested at will.
     #[serde(default)]
     pub devices: BTreeMap<String, DeviceCase>,
     #[serde(default)]

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use edge_agent::policy::model::{
-    Action, Destination, DestinationId, DeviceSelector, Direction, Domains, Expr, Group, GroupId, Learned, Mode, PolicyId, PolicyInfo,
-    Ranges, RemoteSelector, Resolved, Rule, RuleId, Schedule, ScheduleId, ServiceMatch, Signal, SignalId, Signature, SignatureId,
+    Action, Destination, DestinationId, DeviceSelector, Direction, Domains, Group, GroupId, Learned, Mode, PolicyId, PolicyInfo,
+    RemoteSelector, Resolved, Rule, RuleId, Schedule, ScheduleId, ServiceMatch, Signature, SignatureId,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Case;
-use super::words::{self, action, addresses, mac};
+use super::words::{self, action, addresses};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,29 +86,17 @@ pub struct SignatureCase {
     pub bytes: String,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum DeviceCase {
-    /// First and last MAC of each range.
-    Macs(Vec<[String; 2]>),
-    Expression(ExpressionCase),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum ExpressionCase {
-    All(Vec<DeviceCase>),
-    Any(Vec<DeviceCase>),
-    Not(Box<DeviceCase>),
-}
-
 impl Case {
     pub fn resolved(&self) -> Resolved {
         let mut set = Resolved::default();
         let names: Vec<&String> = self.devices.keys().collect();
         let group_of = |name: &str| names.iter().position(|known| *known == name).unwrap_or_else(|| panic!("no device group {name}"));
+        let signature_of = |name: &str| {
+            let place = self.signatures.keys().position(|known| known == name).unwrap_or_else(|| panic!("no signature {name}"));
+            SignatureId(place as u32)
+        };
         for (name, case) in &self.devices {
-            let when = expression(case, &mut set.signals);
+            let when = case.expression(&mut set.signals, &signature_of);
             set.groups.push(Group { policy: PolicyId(0), name: name.clone(), when });
         }
         let places: Vec<&String> = self.destinations.keys().collect();
@@ -116,10 +104,7 @@ impl Case {
         set.signatures = self.signatures.iter().map(|(name, case)| signature(name, case)).collect();
         let service = |text: &String| match text.strip_prefix("signature ") {
             None => words::service(text),
-            Some(name) => {
-                let place = self.signatures.keys().position(|known| known == name).unwrap_or_else(|| panic!("no signature {name}"));
-                ServiceMatch::Signature(SignatureId(place as u32))
-            }
+            Some(name) => ServiceMatch::Signature(signature_of(name)),
         };
         for (index, policy) in self.policies.iter().enumerate() {
             let mode = match policy.mode.as_deref() {
@@ -179,20 +164,6 @@ impl Case {
 pub fn rule_name(set: &Resolved, rule: RuleId) -> String {
     let rule = &set.rules[rule.index()];
     format!("{}/{}", set.policies[rule.policy.index()].name, rule.id)
-}
-
-fn expression(case: &DeviceCase, signals: &mut Vec<Signal>) -> Expr {
-    let parts = |parts: &[DeviceCase], signals: &mut Vec<Signal>| parts.iter().map(|part| expression(part, signals)).collect();
-    match case {
-        DeviceCase::Macs(ranges) => {
-            let ranges = ranges.iter().map(|[first, last]| (mac(first).0, mac(last).0)).collect();
-            signals.push(Signal::Mac(Arc::new(Ranges::new(ranges))));
-            Expr::Signal(SignalId(signals.len() as u32 - 1))
-        }
-        DeviceCase::Expression(ExpressionCase::All(all)) => Expr::All(parts(all, signals)),
-        DeviceCase::Expression(ExpressionCase::Any(any)) => Expr::Any(parts(any, signals)),
-        DeviceCase::Expression(ExpressionCase::Not(part)) => Expr::Not(Box::new(expression(part, signals))),
-    }
 }
 
 fn schedule(case: &WhenCase) -> Schedule {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use edge_agent::policy::model::{Action, AddressSet, Family, PortProtocol, Ranges, RateLimit, RateUnit, ServiceMatch};
+use edge_agent::policy::model::{Action, AddressSet, Family, Ja4Part, Ja4Pattern, PortProtocol, Ranges, RateLimit, RateUnit, ServiceMatch};
 use edge_ebpf::packet::Mac;
 
 pub fn mac(text: &str) -> Mac {
@@ -70,6 +70,19 @@ pub(super) fn service(text: &str) -> ServiceMatch {
         "ip" => ServiceMatch::Protocol(first as u8),
         other => panic!("no protocol {other}"),
     }
+}
+
+/// `t13d1516h2_8daaf6152771_*`: `?` for any letter, `*` for any part, or what is hashed in a hash's place.
+pub(super) fn ja4(text: &str) -> Ja4Pattern {
+    let parts: Vec<&str> = text.splitn(3, '_').collect();
+    let [letters, ciphers, extensions] = parts[..] else { panic!("no JA4 {text}") };
+    let part = |text: &str| match text {
+        "*" => None,
+        _ if text.len() == 12 => Some(Ja4Part::Hash(unhex(text).try_into().expect("six bytes"))),
+        _ => Some(Ja4Part::Raw(text.to_owned())),
+    };
+    let letters: Vec<Option<u8>> = letters.bytes().map(|letter| (letter != b'?').then_some(letter)).collect();
+    Ja4Pattern { letters: letters.try_into().expect("ten letters"), ciphers: part(ciphers), extensions: part(extensions) }
 }
 
 /// `tcp` or `udp`

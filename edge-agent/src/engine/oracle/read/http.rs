@@ -1,4 +1,4 @@
-//! The host that an HTTP/1.x request is for (RFC 9112 section 3).
+//! The host that an HTTP/1.x request is for (RFC 9112 section 3), and whom it says that it is from.
 
 use super::name::{Name, text};
 use super::{Reading, STEP};
@@ -9,6 +9,9 @@ const LINE_STEPS: usize = 224;
 const BLANKS: usize = 8;
 /// Bytes in which a host must end.
 const HOST: usize = 32 * STEP;
+/// Steps over all lines before the User-Agent header.
+const USER_AGENT_STEPS: usize = 224;
+const USER_AGENT: &[u8] = b"user-agent:";
 
 const METHODS: [&[u8]; 15] = [
     b"GET ",
@@ -115,4 +118,29 @@ fn authority(value: &[u8]) -> Reading<Name> {
         }
     }
     if value.len() < HOST { Reading::Incomplete } else { Reading::TooLong }
+}
+
+/// The value of the first User-Agent header of the request that a segment begins with (RFC 9110 section 10.1.5), up to the line's end or the
+/// segment's.
+pub fn user_agent(segment: &[u8]) -> Option<&[u8]> {
+    let mut left = USER_AGENT_STEPS;
+    let mut rest = segment;
+    loop {
+        let length = rest.iter().position(|byte| *byte == b'\n').map(|end| end + 1)?;
+        left = left.checked_sub(length.div_ceil(STEP)).filter(|left| *left > 0)?;
+        rest = &rest[length..];
+        if matches!(rest.first(), Some(b'\r' | b'\n')) {
+            return None;
+        }
+        if let Some((name, value)) = rest.split_at_checked(USER_AGENT.len())
+            && name.eq_ignore_ascii_case(USER_AGENT)
+            && !value.is_empty()
+        {
+            let value = value.strip_prefix(b" ").unwrap_or(value);
+            if value.is_empty() {
+                return None;
+            }
+            return value.split(|byte| matches!(byte, b'\r' | b'\n')).next();
+        }
+    }
 }

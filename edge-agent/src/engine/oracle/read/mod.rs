@@ -4,10 +4,12 @@
 //! number of steps here too, counted as plainly as can be: what is beyond it is part of what the engines have to agree on.
 
 pub(super) mod answer;
+pub(super) mod dhcp;
 pub(super) mod dns;
 pub(super) mod http;
 pub(super) mod name;
 pub(super) mod quic;
+pub(super) mod syn;
 pub(super) mod tls;
 
 #[cfg(test)]

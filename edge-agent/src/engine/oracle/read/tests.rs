@@ -111,9 +111,9 @@ fn library_opening(payload: &[u8]) -> Opening {
     let mut seen = library::tls::Hello::default();
     let mut out = [0; 8192];
     let Located { opening, body, wanted } = locate(&frame, BEFORE, bytes.len());
-    let of_hello = |reading, name: Option<Name>, seen: library::tls::Hello| match (reading, name) {
-        (library::Reading::Name, Some(name)) => Opening::Hello(Hello { name: Some(name), ech: seen.ech != 0 }),
-        (library::Reading::NoName, _) => Opening::Hello(Hello { name: None, ech: seen.ech != 0 }),
+    let of_hello = |reading, name: Option<Name>, seen: library::tls::Hello, body: &[u8]| match (reading, name) {
+        (library::Reading::Name, Some(name)) => Opening::Hello(Hello { name: Some(name), ech: seen.ech != 0 }, body.to_vec()),
+        (library::Reading::NoName, _) => Opening::Hello(Hello { name: None, ech: seen.ech != 0 }, body.to_vec()),
         _ => Opening::Unreadable,
     };
     match opening {
@@ -121,9 +121,10 @@ fn library_opening(payload: &[u8]) -> Opening {
         Place::Malformed => Opening::BadRecord,
         Place::Incomplete => Opening::Incomplete(wanted as usize),
         Place::Whole => {
-            let reading = hello(&frame, body.start as usize, body.end as usize, &mut seen);
+            let (start, end) = (body.start as usize, body.end as usize);
+            let reading = hello(&frame, start, end, &mut seen);
             let name = (reading == library::Reading::Name).then(|| named(&frame, &bytes, seen.name)).flatten();
-            of_hello(reading, name, seen)
+            of_hello(reading, name, seen, &bytes[start..end])
         }
         Place::Scattered => {
             let end = bytes.len().min(BEFORE + library::tls::MAX_JOINED);
@@ -136,7 +137,7 @@ fn library_opening(payload: &[u8]) -> Opening {
             let held = Held::new(&out, joined.length);
             let reading = hello(&held, 4, joined.length, &mut seen);
             let name = (reading == library::Reading::Name).then(|| named(&held, &out, seen.name)).flatten();
-            of_hello(reading, name, seen)
+            of_hello(reading, name, seen, &out[4..joined.length])
         }
     }
 }

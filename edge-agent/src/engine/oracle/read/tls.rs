@@ -7,6 +7,9 @@ const EXTENSIONS: usize = 127;
 /// Records that a hello may be cut into, and its bytes then; of what holds them as many are looked at.
 const RECORDS: usize = 32;
 pub const LONGEST: usize = 4088;
+/// Ciphers and signature algorithms of a hello that devices are known by.
+const CIPHERS: usize = 256;
+const ALGORITHMS: usize = 64;
 /// Bytes of the longest record (RFC 8446 section 5.1).
 const LONGEST_RECORD: usize = 1 << 14;
 
@@ -16,7 +19,8 @@ pub enum Opening {
     NotAHello,
     /// What looks like one, in a record that cannot be.
     BadRecord,
-    Hello(Hello),
+    /// What it tells, and its body.
+    Hello(Hello, Vec<u8>),
     /// A hello that cannot be read, or is longer than what is read.
     Unreadable,
     /// So many bytes tell more.
@@ -53,7 +57,7 @@ pub fn opening(bytes: &[u8]) -> Opening {
 }
 
 fn read(body: &[u8]) -> Opening {
-    hello(body).map_or(Opening::Unreadable, Opening::Hello)
+    hello(body).map_or(Opening::Unreadable, |hello| Opening::Hello(hello, body.to_vec()))
 }
 
 /// A hello whose first record is not all of it.
@@ -127,6 +131,27 @@ fn hello(body: &[u8]) -> Option<Hello> {
         return None;
     }
     Some(Hello { name: Some(text(name)?), ech })
+}
+
+/// Whether a device is known by the hello: it has no more of anything than is read.
+pub fn is_short(body: &[u8]) -> bool {
+    let lists = || {
+        let (_, rest) = counted::<1>(body.get(34..)?)?;
+        let (ciphers, rest) = counted::<2>(rest)?;
+        let (_, rest) = counted::<1>(rest)?;
+        let mut rest = if rest.is_empty() { rest } else { counted::<2>(rest)?.0 };
+        let mut algorithms: &[u8] = &[];
+        while !rest.is_empty() {
+            let (kind, after) = rest.split_first_chunk::<2>()?;
+            let (extension, after) = counted::<2>(after)?;
+            if u16::from_be_bytes(*kind) == 13 {
+                algorithms = counted::<2>(extension)?.0;
+            }
+            rest = after;
+        }
+        Some((ciphers, algorithms))
+    };
+    lists().is_some_and(|(ciphers, algorithms)| ciphers.len() <= 2 * CIPHERS && algorithms.len() <= 2 * ALGORITHMS)
 }
 
 /// What stands behind its own length in `N` bytes, and what follows.

@@ -1,0 +1,3 @@
+//! What devices are known by beside their MACs, as the agent sees it.
+
+pub mod ja4;
