@@ -151,9 +151,8 @@ impl<'a> Identifying<'a> {
         write::<SignalSet>(object, SIGNAL_SETS, &sets)?;
         write::<u32>(object, GROUP_OPS, &ops)?;
         write::<MacFacts>(object, MAC_FACTS, macs)?;
-        let mut keys: HashMap<&mut MapData, Value<HelloKey>, Value<u32>> = object.hash(HELLO_KEYS)?;
         for (key, set) in hellos {
-            keys.insert(Value(*key), Value(*set), 0).map_err(Error::map("fill", HELLO_KEYS))?;
+            know_hello(object, *key, sets.get(*set as usize).copied().unwrap_or_default())?;
         }
         if self.slots.reused.is_empty() { Ok(()) } else { self.take_reused(object) }
     }
@@ -181,6 +180,15 @@ impl<'a> Identifying<'a> {
         }
         Ok(())
     }
+}
+
+/// Has the program of `object` know hellos with this key by these signals.
+///
+/// # Errors
+/// If the kernel refuses it: there are too many.
+pub fn know_hello(object: &mut Object, key: HelloKey, signals: SignalSet) -> Result<(), Error> {
+    let mut keys: HashMap<&mut MapData, Value<HelloKey>, Value<SignalSet>> = object.hash(HELLO_KEYS)?;
+    keys.insert(Value(key), Value(signals), 0).map_err(Error::map("write", HELLO_KEYS))
 }
 
 /// Buckets of the table of devices: twice as many places as devices, so that the two buckets of one are not full by chance.

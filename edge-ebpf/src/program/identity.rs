@@ -338,8 +338,15 @@ fn told(hash: u64) {
 #[inline(always)]
 fn note(set: u32) {
     if set != 0
-        && let (Some(set), Some(computed)) = (maps::SIGNAL_SETS.get(set), computed(OF_PACKET))
+        && let Some(set) = maps::SIGNAL_SETS.get(set)
     {
+        note_set(set);
+    }
+}
+
+#[inline(always)]
+fn note_set(set: &SignalSet) {
+    if let Some(computed) = computed(OF_PACKET) {
         for (word, signals) in computed.signals.iter_mut().zip(set) {
             *word |= signals;
         }
@@ -477,7 +484,7 @@ pub extern "C" fn edge_hello_key(parts: u32) -> u32 {
     let key = key.only(HelloParts(parts as u8));
     // SAFETY: read at once.
     if let Some(set) = unsafe { maps::HELLO_KEYS.get(key) } {
-        note(*set);
+        note_set(set);
     }
     0
 }

@@ -88,9 +88,8 @@ pub static DEVICE_ROWS: Array<u64> = Array::with_max_entries(1, 0);
 pub static FACT_STATES: Array<FactState> = Array::with_max_entries(1, 0);
 #[map]
 pub static SIGNAL_SETS: Array<SignalSet> = Array::with_max_entries(1, 0);
-/// Numbers of sets.
 #[map]
-pub static HELLO_KEYS: HashMap<HelloKey, u32> = HashMap::with_max_entries(MAX_HELLO_KEYS, 0);
+pub static HELLO_KEYS: HashMap<HelloKey, SignalSet> = HashMap::with_max_entries(MAX_HELLO_KEYS, 0);
 #[map]
 pub static GROUP_OPS: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
