@@ -56,9 +56,9 @@ pub fn random(rng: &mut Rng, with_names: bool, with_identity: bool) -> Case {
         .map(|index| Group { policy: policy(rng), name: format!("group-{index}"), when: expression(rng, signals.len(), 0) })
         .collect();
     // A policy has no signal without a group.
-    for index in 0..signals.len() {
-        if !groups.iter().any(|group| mentions(&group.when, SignalId(index as u32))) {
-            signals[index] = Signal::Mac(Arc::new(macs(rng)));
+    for (id, signal) in (0..).map(SignalId).zip(&mut signals) {
+        if !groups.iter().any(|group| mentions(&group.when, id)) {
+            *signal = Signal::Mac(Arc::new(macs(rng)));
         }
     }
     let destinations: Vec<Destination> = (0..if named { rng.usize(2..6) } else { rng.usize(0..6) })

@@ -1,5 +1,7 @@
 //! Both readings of the same bytes: messages, what damage makes of them, noise behind their beginnings, and what is just at a limit.
 
+mod facts;
+
 use edge_ebpf::name::dns::{Questions, Transport, query};
 use edge_ebpf::name::hash::{SEEDS, Seeds};
 use edge_ebpf::name::labels::Labels;
