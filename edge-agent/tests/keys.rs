@@ -15,6 +15,7 @@ use edge_agent::policy::model::{
 use edge_agent::policy::problem::{Problems, Source};
 use edge_agent::policy::schema::{Destination, DomainListFile, Expression, Group, Policy, Reference, Rule};
 use edge_agent::policy::shape::{Object, Shape};
+use edge_agent::policy::shown::Shown;
 use edge_agent::policy::signature::{Pattern, Signature};
 use edge_agent::policy::yaml::{self, Node};
 use edge_agent::sources::domain_list::Format;
@@ -307,4 +308,24 @@ fn every_key_of_device_groups_is_decoded() {
     assert_eq!((one_port.protocol, one_port.offset, one_port.bytes.0.len()), (PortProtocol::Tcp, 4, 12));
     assert_eq!(one_port.ports.iter().copied().collect::<Vec<_>>(), [(5222, 5222)]);
     assert_eq!(many_ports.ports.iter().copied().collect::<Vec<_>>(), [(5222, 5222), (8000, 8010)]);
+    let [test] = policy.tests.as_slice() else { panic!("{:?}", policy.tests) };
+    let [
+        Shown::Name(name),
+        Shown::Dhcp(dhcp),
+        Shown::Dhcp6(dhcp6),
+        Shown::Syn(syn),
+        Shown::Hello(hello),
+        Shown::UserAgent(agent),
+        Shown::Payload { protocol: PortProtocol::Tcp, port: 5222, bytes },
+    ] = test.shows.as_slice()
+    else {
+        panic!("{:?}", test.shows)
+    };
+    assert_eq!((name.to_string().as_str(), agent.as_str()), ("connect.rom.miui.com", "Mozilla/5.0 MIUI"));
+    assert_eq!((dhcp.vendor_class.as_deref(), dhcp.host_name.as_deref()), (Some("android-dhcp-11"), Some("Redmi-Note")));
+    assert_eq!((dhcp.parameters.as_slice(), dhcp6.parameters.as_slice()), (&[1, 3, 6][..], &[23, 24][..]));
+    assert_eq!(syn.to_string(), "*:64:*:*:*,9:mss,sok,ts,nop,ws:*:*");
+    assert_eq!((hello.version, hello.has_name, hello.ciphers.as_slice()), (0x0304, true, &[0x1301, 0x1302][..]));
+    assert_eq!((hello.extensions.as_slice(), hello.algorithms.as_slice(), hello.alpn), (&[13][..], &[0x0403][..], Some(*b"h2")));
+    assert_eq!(bytes[..], [0, 0, 0, 0, 0xc2, 0xfe, 0, 5]);
 }

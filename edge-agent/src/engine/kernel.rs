@@ -164,7 +164,7 @@ impl KernelEngine {
                 let signals = identity.signals_of_hello(&ja4);
                 if !signals.is_empty() {
                     // Slots are the signals' own numbers here.
-                    let key = ja4.key().only(HelloKey::ALL_PARTS);
+                    let key = ja4.key().asking(HelloKey::ALL_PARTS);
                     dataplane::identity::know_hello(&mut self.object, key, bits(&signals))?;
                 }
             }

@@ -12,6 +12,8 @@ pub mod observe;
 pub mod oracle;
 pub mod policy_test;
 mod probe;
+mod shown;
+pub(crate) mod syn;
 pub mod trio;
 
 use edge_ebpf::abi::{Reason, Verdict};

@@ -1,5 +1,6 @@
 //! The tests that policies carry: each is one packet, asked of an engine, and what was expected of it.
 
+use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
 use super::{Engine, EngineError, EngineKind, Outcome, probe};
@@ -17,7 +18,7 @@ pub struct Examiner<'a> {
     compiled: &'a Compiled,
     conduct: Conduct,
     now: Timestamp,
-    /// For all tests that are told of no answers, where neither the time nor an earlier packet makes a difference.
+    /// For all tests that are told of nothing before, where neither the time nor an earlier packet makes a difference.
     engine: Option<Box<dyn Engine + 'a>>,
     /// The last test's source port: a flow's earlier packets make a difference, so each test has its own.
     port: u16,
@@ -43,7 +44,8 @@ impl<'a> Examiner<'a> {
         conduct: Conduct,
         now: Timestamp,
     ) -> Result<Self, EngineError> {
-        let always_alike = compiled.timeline.is_none() && compiled.rules.iter().all(|rule| rule.limit.is_none());
+        let always_alike =
+            compiled.timeline.is_none() && compiled.identity.is_none() && compiled.rules.iter().all(|rule| rule.limit.is_none());
         let engine = if always_alike { Some(kind.start(policies, compiled, conduct)?) } else { None };
         Ok(Self { kind, policies, compiled, conduct, now, engine, port: FIRST_PORT })
     }
@@ -56,7 +58,7 @@ impl<'a> Examiner<'a> {
         self.port = self.port.checked_add(1).unwrap_or(FIRST_PORT);
         let frame = probe::packet(test, self.port).build();
         let answers = probe::answers(test);
-        if let Some(engine) = self.engine.as_mut().filter(|_| answers.is_empty()) {
+        if let Some(engine) = self.engine.as_mut().filter(|_| answers.is_empty() && test.shows.is_empty()) {
             return Ok(engine.run_on(test.side, &frame)?);
         }
         let at = test.at.unwrap_or(self.now);
@@ -73,10 +75,15 @@ impl<'a> Examiner<'a> {
         for answer in answers {
             engine.answer(&answer.build())?;
         }
+        for frame in probe::shown(test, FIRST_SHOWN) {
+            engine.run_on(Side::Inside, &frame)?;
+        }
         Ok(engine.run_on(test.side, &frame)?)
     }
 }
 
+/// Ports from which devices show what they are known by: no test's packet comes from there.
+const FIRST_SHOWN: u16 = 30_000;
 /// Those before it belong to services.
 const FIRST_PORT: u16 = 40_000;
 

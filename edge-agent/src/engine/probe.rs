@@ -6,6 +6,7 @@ use edge_ebpf::engine::Side;
 use edge_ebpf::packet::Mac;
 
 use super::frame::{Ends, FrameSpec, TcpFlags, Transport};
+use super::shown;
 use crate::policy::expectation::{Carried, PolicyTest};
 use crate::policy::model::PortProtocol;
 use crate::policy::name::Name;
@@ -17,7 +18,7 @@ const HTTP: u16 = 80;
 
 /// The test's packet, sent from `port` if its protocol has ports.
 pub fn packet(test: &PolicyTest, port: u16) -> FrameSpec {
-    let PolicyTest { name: _, side: _, at: _, mac, source, destination, service, carried, learned: _, expect: _ } = test;
+    let PolicyTest { name: _, side: _, at: _, mac, source, destination, service, carried, learned: _, shows: _, expect: _ } = test;
     let ends = match (*source, *destination) {
         (Some(IpAddr::V4(source)), IpAddr::V4(destination)) => Ends::V4(source, destination),
         (Some(IpAddr::V6(source)), IpAddr::V6(destination)) => Ends::V6(source, destination),
@@ -48,7 +49,7 @@ pub fn packet(test: &PolicyTest, port: u16) -> FrameSpec {
 
 /// What the device, or another one before it, was answered: for each name of the test that has the remote's address.
 pub fn answers(test: &PolicyTest) -> Vec<FrameSpec> {
-    let PolicyTest { name: _, side, at: _, mac, source, destination, service: _, carried: _, learned, expect: _ } = test;
+    let PolicyTest { name: _, side, at: _, mac, source, destination, service: _, carried: _, learned, shows: _, expect: _ } = test;
     let remote = match side {
         Side::Inside => *destination,
         Side::Outside => source.unwrap_or(*destination),
@@ -60,6 +61,11 @@ pub fn answers(test: &PolicyTest) -> Vec<FrameSpec> {
     let transport = Transport::Udp { source: DNS, destination: 40_000 };
     let spec = |name| FrameSpec { payload: answer(name, remote), ..FrameSpec::new(device(*mac), ends, transport) };
     learned.iter().map(spec).collect()
+}
+
+/// What the device shows before.
+pub fn shown(test: &PolicyTest, port: u16) -> Vec<Vec<u8>> {
+    shown::frames(device(test.mac), &test.shows, port)
 }
 
 fn device(mac: [u8; 6]) -> Mac {
@@ -175,6 +181,7 @@ mod tests {
             service,
             carried,
             learned: vec!["a.example".parse().expect("a name"), "b.example".parse().expect("a name")],
+            shows: Vec::new(),
             expect: Expectation { verdict: Verdict::Pass, rule: None, monitored: None },
         }
     }

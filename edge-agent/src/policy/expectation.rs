@@ -12,6 +12,7 @@ use super::name::{Name, NameError};
 use super::problem::{Fault, Place, Problems};
 use super::schema::{Placed, list, one_or_many, parsed};
 use super::service::ServicePoint;
+use super::shown::{Shown, decode_shown};
 use super::signature::Payload;
 use super::yaml::Node;
 
@@ -31,6 +32,8 @@ pub struct PolicyTest {
     pub carried: Carried,
     /// Names for which an answer gave the remote's address before.
     pub learned: Vec<Name>,
+    /// What the device has shown before.
+    pub shows: Vec<Shown>,
     pub expect: Expectation,
 }
 
@@ -76,6 +79,7 @@ pub(super) fn decode_test(node: &Node, problems: &mut Problems) -> Option<Policy
     let service = to.get("service").and_then(|node| parsed(node, problems));
     let carried = carried(side, to, service.as_ref(), problems);
     let learned = learned(side, from, to, problems);
+    let shows = decode_shown(side, from.get("shows"), problems);
     let destination = match to.get("address") {
         Some(node) => address(node, problems).map(|address| address.value),
         None if to.get("name").is_some() || to.get("learned").is_some() => Some(some_address(source.as_ref())),
@@ -97,6 +101,7 @@ pub(super) fn decode_test(node: &Node, problems: &mut Problems) -> Option<Policy
         service: service.as_ref()?.value,
         carried: carried?,
         learned: learned?,
+        shows: shows?,
         expect: Expectation {
             verdict: verdict(expect.get("verdict")?.text()?)?,
             rule: expect.get("rule").and_then(rule_name),
@@ -164,7 +169,7 @@ fn learned(side: Side, from: &Node, to: &Node, problems: &mut Problems) -> Optio
     one_or_many(own.get("learned")).map(|node| host(node, problems)).collect()
 }
 
-fn host(node: &Node, problems: &mut Problems) -> Option<Name> {
+pub(super) fn host(node: &Node, problems: &mut Problems) -> Option<Name> {
     let text = node.text()?;
     let fault = |error: NameError| Fault::new(format!("`{text}` is not a name: {error}"), error.way_out());
     problems.take(&node.place, text.parse().map_err(fault))

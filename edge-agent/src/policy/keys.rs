@@ -4,7 +4,7 @@ mod device;
 
 use edge_ebpf::abi::MAX_SIGNATURE_OFFSET;
 
-use self::device::EXPRESSION;
+use self::device::{EXPRESSION, SHOWN};
 use super::rate::MOST;
 use super::shape::{Key, Object, Shape, Text};
 
@@ -176,6 +176,7 @@ static TEST_FROM: Object = Object {
     keys: &[
         Key::optional("mac", &MAC, "the device's whole MAC; an inbound packet needs none"),
         Key::optional("address", &ADDRESS, "its address; one of the family of `to` if absent, but an inbound packet needs it"),
+        Key::optional("shows", &Shape::List(1, &Shape::Object(&SHOWN)), "what the device has shown before, in packets of its own"),
         Key::optional("learned", &Shape::OneOrMany(&HOST), "of an inbound packet: names for which an answer gave the address before"),
     ],
     choice: false,

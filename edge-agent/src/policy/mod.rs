@@ -22,6 +22,7 @@ pub mod schema;
 pub mod service;
 mod sets;
 pub mod shape;
+pub mod shown;
 pub mod signature;
 pub mod spelling;
 pub mod summary;

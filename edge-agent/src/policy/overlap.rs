@@ -4,19 +4,20 @@
 //! packets that go one way or both. So one rule hides another when each of its sets covers the other's and it always holds when the other
 //! does, and two rules meet when they have something in common in all of it.
 
+mod devices;
 mod dimension;
 mod remotes;
 mod services;
 
 use std::borrow::Borrow;
 
+use self::devices::{Device, Devices, Selectors};
 use self::dimension::Dimension;
 use self::remotes::{Remote, Remotes};
 use self::services::Services;
-use super::model::{Action, DeviceSelector, Direction, Expr, Number, Ranges, Resolved, Rule, Signal};
+use super::model::{Action, Direction, Number, Ranges, Resolved, Rule};
 use super::moments::Moments;
 use super::problem::{Place, Problems};
-use super::sets::{LAST_MAC, intersection, other_macs};
 
 /// Warns of rules that can never match and of pass rules that meet drop or reject rules without a clear order. `places` are those
 /// of the rules; the agent's own have none.
@@ -118,7 +119,7 @@ fn name(resolved: &Resolved, rule: &Rule) -> String {
 
 /// The three sets of each rule. Equal selectors share one set, and each pair of sets is compared once.
 struct Boxes<'a> {
-    devices: Dimension<Ranges<u64>>,
+    devices: Dimension<Devices>,
     remotes: Dimension<Remotes>,
     services: Dimension<Services<'a>>,
     moments: Moments,
@@ -126,19 +127,10 @@ struct Boxes<'a> {
 
 impl<'a> Boxes<'a> {
     fn new(resolved: &'a Resolved) -> Self {
-        let Resolved { policies, signals, groups, destinations, schedules: _, signatures, rules } = resolved;
-        let groups_macs: Vec<Ranges<u64>> = groups.iter().map(|group| macs(&group.when, signals)).collect();
-        let known = groups.iter().zip(&groups_macs).filter(|(group, _)| !policies[group.policy.index()].built_in);
-        let unknown = other_macs(&union(known.map(|(_, macs)| macs)));
-        let device_set = |from: &Vec<DeviceSelector>| {
-            union(from.iter().map(|selector| match selector {
-                DeviceSelector::All => Ranges::new(vec![(0, LAST_MAC)]),
-                DeviceSelector::Unknown => unknown.clone(),
-                DeviceSelector::Group(group) => groups_macs[group.index()].clone(),
-            }))
-        };
+        let Resolved { destinations, signatures, rules, .. } = resolved;
+        let selectors = Selectors::of(resolved);
         Self {
-            devices: Dimension::new(rules.iter().map(|rule| &rule.from), device_set),
+            devices: Dimension::new(rules.iter().map(|rule| &rule.from), |from| selectors.devices(from)),
             remotes: Dimension::new(rules.iter().map(|rule| &rule.to), |to| Remotes::of(to, destinations)),
             services: Dimension::new(rules.iter().map(|rule| &rule.services), |matches| Services::of(matches, signatures)),
             moments: Moments::of(resolved),
@@ -183,7 +175,8 @@ impl<'a> Boxes<'a> {
             return None;
         }
         let service = services.compare(a, b).common?;
-        let [_, _, mac @ ..] = devices.compare(a, b).common?.to_be_bytes();
+        let Device { mac, by_signals } = devices.compare(a, b).common?;
+        let [_, _, mac @ ..] = mac.to_be_bytes();
         let remote = remotes.compare(a, b).common?;
         if !moments.both_outbound(a, b) {
             // Whether learned addresses are enforced for both is not worth telling apart here.
@@ -191,16 +184,8 @@ impl<'a> Boxes<'a> {
             return told.then(|| format!("inbound {service} from {remote}"));
         }
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-        Some(format!("{service} from {mac} to {remote}"))
-    }
-}
-
-fn macs(expression: &Expr, signals: &[Signal]) -> Ranges<u64> {
-    match expression {
-        Expr::Signal(signal) => signals[signal.index()].macs().cloned().unwrap_or_default(),
-        Expr::Any(parts) => union(parts.iter().map(|part| macs(part, signals))),
-        Expr::All(parts) => parts.iter().fold(Ranges::new(vec![(0, LAST_MAC)]), |common, part| intersection(&common, &macs(part, signals))),
-        Expr::Not(part) => other_macs(&macs(part, signals)),
+        let shows = if by_signals { ", which shows what a group is known by," } else { "" };
+        Some(format!("{service} from {mac}{shows} to {remote}"))
     }
 }
 

@@ -170,9 +170,10 @@ impl Object {
             problems.error(&node.place, format!("the key `{}` is missing", key.name)).hint(format!("{}: {}", key.name, key.about));
         }
         if self.choice && node.entries().len() != 1 {
+            let several = if names().any(|name| name == "any") { "`any` and `all` combine several" } else { "several are several items" };
             problems
                 .error(&node.place, format!("exactly one key is expected here, this map has {}", node.entries().len()))
-                .hint(format!("one of {}; `any` and `all` combine several", ticked(names())));
+                .hint(format!("one of {}; {several}", ticked(names())));
         }
     }
 }

@@ -20,8 +20,10 @@ pub struct Summary {
     pub mac_prefixes: u64,
     /// Patterns of names in all distinct sets.
     pub names: usize,
-    /// Services that are known by their payload.
+    /// What services and devices are known by in the payload.
     pub signatures: usize,
+    /// What devices are known by beside their MACs.
+    pub signals: usize,
 }
 
 impl Summary {
@@ -41,6 +43,7 @@ impl Summary {
         let names = sets.filter(|set| seen.insert(Arc::as_ptr(set))).map(|set| set.len()).sum();
         let mut named = HashSet::new();
         groups.iter().filter(|group| own(group.policy)).for_each(|group| collect_signals(&group.when, &mut named));
+        let shown = signals.iter().enumerate().filter(|(index, signal)| named.contains(index) && signal.macs().is_none()).count();
         let macs = signals.iter().enumerate().filter(|(index, _)| named.contains(index)).map(|(_, signal)| signal);
         let mac_prefixes = macs.filter_map(Signal::macs).map(prefixes).sum();
         Self {
@@ -51,15 +54,19 @@ impl Summary {
             mac_prefixes,
             names,
             signatures: signatures.len(),
+            signals: shown,
         }
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policies, rules, ipv4_prefixes, ipv6_prefixes, mac_prefixes, names, signatures } = self;
+        let Self { policies, rules, ipv4_prefixes, ipv6_prefixes, mac_prefixes, names, signatures, signals } = self;
         write!(out, "policies: {policies}, rules: {rules}, IPv4 prefixes: {ipv4_prefixes}, ")?;
-        write!(out, "IPv6 prefixes: {ipv6_prefixes}, MAC prefixes: {mac_prefixes}, names: {names}, signatures: {signatures}")
+        write!(
+            out,
+            "IPv6 prefixes: {ipv6_prefixes}, MAC prefixes: {mac_prefixes}, names: {names}, signatures: {signatures}, signals: {signals}"
+        )
     }
 }
 

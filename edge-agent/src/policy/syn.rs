@@ -24,7 +24,8 @@ const OF_V6: u32 = quirk::FLOW;
 pub(super) fn decode_syn(node: &Node, problems: &mut Problems) -> Vec<SynPattern> {
     let pattern = match &node.value {
         Value::Text(_) => parsed::<SynPattern>(node, problems).map(|pattern| pattern.value),
-        _ => decode_map(node, problems),
+        Value::Map(_) => decode_map(node, problems),
+        _ => None,
     };
     let Some(pattern) = pattern else { return Vec::new() };
     if let Err(fault) = check(&pattern) {

@@ -75,7 +75,7 @@ pub type SignalSet = [u64; SIGNAL_WORDS];
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HelloKey {
-    /// Of the ten letters: the first eight, the last two; and above them [`HelloParts`]' bits.
+    /// Of the ten letters: the first eight, the last two; and above these 16 bits those of [`HelloParts`], see [`HelloKey::asking`].
     pub letters: [u64; 2],
     /// Of the ciphers.
     pub ciphers: u64,
@@ -86,24 +86,27 @@ pub struct HelloKey {
 impl HelloKey {
     pub const ALL_PARTS: HelloParts = HelloParts(HelloParts::LETTERS | HelloParts::CIPHERS | HelloParts::EXTENSIONS);
 
-    /// Of a key as the table has it.
-    pub const fn parts(&self) -> HelloParts {
-        HelloParts((self.letters[1] >> 16) as u8)
+    /// Where the parts stand in the second word of letters.
+    const PARTS: u32 = 16;
+    const LETTERS: u64 = (1 << Self::PARTS) - 1;
+
+    /// The key by which hellos are looked up of which these parts are the same as of this one; what [`crate::identity::hello::read`] gives is a
+    /// hello's own.
+    #[inline(always)]
+    pub const fn asking(self, parts: HelloParts) -> Self {
+        // Masks instead of branches, each of which the verifier would follow.
+        let letters = parts.mask(HelloParts::LETTERS);
+        Self {
+            letters: [self.letters[0] & letters, self.letters[1] & Self::LETTERS & letters | (parts.0 as u64) << Self::PARTS],
+            ciphers: self.ciphers & parts.mask(HelloParts::CIPHERS),
+            extensions: self.extensions & parts.mask(HelloParts::EXTENSIONS),
+        }
     }
 
-    /// The key by these parts alone, as the table has it.
+    /// Which parts it asks for; none: it is a hello's own.
     #[inline(always)]
-    pub const fn only(self, parts: HelloParts) -> Self {
-        const fn ones(parts: HelloParts, part: u8) -> u64 {
-            if parts.0 & part != 0 { u64::MAX } else { 0 }
-        }
-        let Self { letters: [first, last], ciphers, extensions } = self;
-        let letters = ones(parts, HelloParts::LETTERS);
-        Self {
-            letters: [first & letters, last & letters & 0xffff | (parts.0 as u64) << 16],
-            ciphers: ciphers & ones(parts, HelloParts::CIPHERS),
-            extensions: extensions & ones(parts, HelloParts::EXTENSIONS),
-        }
+    pub const fn parts(self) -> HelloParts {
+        HelloParts((self.letters[1] >> Self::PARTS) as u8)
     }
 }
 
@@ -115,6 +118,14 @@ impl HelloParts {
     pub const LETTERS: u8 = 1;
     pub const CIPHERS: u8 = 2;
     pub const EXTENSIONS: u8 = 4;
+    /// A hello with the same JA4.
+    pub const ALL: Self = Self(Self::LETTERS | Self::CIPHERS | Self::EXTENSIONS);
+
+    /// All ones where a part is among them.
+    #[inline(always)]
+    const fn mask(self, part: u8) -> u64 {
+        ((self.0 & part != 0) as u64).wrapping_neg()
+    }
 }
 /// Entries of the table from keys to signals.
 pub const MAX_HELLO_KEYS: u32 = 16_384;

@@ -481,7 +481,7 @@ pub extern "C" fn edge_tell_hello(context: *mut xdp_md) -> u32 {
 #[inline(never)]
 pub extern "C" fn edge_hello_key(parts: u32) -> u32 {
     let Some(key) = HELLO.get(0) else { return 0 };
-    let key = key.only(HelloParts(parts as u8));
+    let key = key.asking(HelloParts(parts as u8));
     // SAFETY: read at once.
     if let Some(set) = unsafe { maps::HELLO_KEYS.get(key) } {
         note_set(set);

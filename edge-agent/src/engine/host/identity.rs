@@ -130,7 +130,7 @@ impl<'a> Devices<'a> {
             self.add_all(&self.identity.signals_of_hello(&ja4), signals);
         }
         for parts in 1..=HelloKey::ALL_PARTS.0 {
-            if let Some(set) = self.hellos.get(&key.only(HelloParts(parts))) {
+            if let Some(set) = self.hellos.get(&key.asking(HelloParts(parts))) {
                 self.add(*set, signals);
             }
         }

@@ -16,13 +16,15 @@ use jiff::Timestamp;
 
 use edge_ebpf::{
     abi::{
-        MAX_NAME_NUMBERS, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, NameRules, Row, Services, SignatureEntry, Verdict, max_classes, service,
+        MAX_NAME_NUMBERS, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, NameRules, Row, Services, SignatureEntry, Verdict,
+        identity::{MAX_FACT_STATES, MAX_GROUP_OPS, MAX_HELLO_KEYS, MAX_SIGNALS},
+        max_classes, service,
     },
     packet::protocol,
 };
 
 use self::{
-    identity::CompiledIdentity,
+    identity::{CompiledIdentity, Numbering, SignalSets},
     names::NameClasses,
     partition::Partition,
     rows::{RowPool, set_bit},
@@ -30,7 +32,7 @@ use self::{
 pub use self::{timeline::Timeline, trie::Trie};
 use super::model::{
     Action, DeviceSelector, Domains, Family, Learned, PolicyId, PolicyInfo, PortProtocol, Ranges, RateLimit, RemoteSelector, Resolved,
-    Rule, ServiceMatch, Signal,
+    Rule, ServiceMatch,
 };
 
 /// Everything that a generation's program is loaded with.
@@ -141,6 +143,26 @@ pub enum CompileError {
          their ports"
     )]
     TooManySignatures { entries: usize },
+    #[error(
+        "the groups know devices by {signals} different signals, and a generation holds {MAX_SIGNALS}: put patterns that mean the same devices into one list"
+    )]
+    TooManySignals { signals: usize },
+    #[error(
+        "the groups ask for {facts} different facts about MACs beside what devices show, and a generation holds 256: use fewer groups, or let them share their vendors"
+    )]
+    TooManyMacFacts { facts: usize },
+    #[error(
+        "the patterns of what devices show make more than {MAX_FACT_STATES} states: write fewer texts with a `*` before and behind (`*x*`), put          those of one group into one list, or let texts begin with letters (`x*`)"
+    )]
+    TooManyFactStates,
+    #[error(
+        "the policies know {hellos} JA4 values, and the tables hold {MAX_HELLO_KEYS}: use fewer, or patterns of their first part alone"
+    )]
+    TooManyHellos { hellos: usize },
+    #[error(
+        "the groups that know devices by what they show take {ops} steps, and a generation holds {MAX_GROUP_OPS}: use fewer or shorter groups"
+    )]
+    TooManyGroupOps { ops: usize },
     #[error("the schedules make {combinations} different combinations of rules that hold, and a timeline names 65536: use fewer schedules")]
     TooManySchedules { combinations: usize },
 }
@@ -198,7 +220,12 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
     let mut pool = RowPool::new(words);
     let (inbound_class, pinhole) = (pool.intern(inbound), pool.intern(pinhole));
     let service_classes = services(set, &mut pool);
-    let device_classes = devices(set, &mut pool);
+    let numbering = Numbering::of(set)?;
+    let mut signal_sets = SignalSets::new();
+    let (device_classes, known) = match &numbering {
+        None => (devices(set, &mut pool), None),
+        Some(numbering) => identity::devices(set, numbering, &mut pool).map(|(classes, known)| (classes, Some(known)))?,
+    };
     let (v4_classes, v6_classes) = remotes(set, &mut pool);
     let nothing = pool.intern([0; MAX_WORDS]);
     let about_names = |rule: &Rule| {
@@ -213,10 +240,14 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
         row
     };
     let named = row_of_model(&about_names);
-    let names = inside::names(set, &mut pool)?;
+    let names = inside::names(set, numbering.as_ref().map(|numbering| (numbering, &mut signal_sets)), &mut pool)?;
     let signed = row_of_model(&about_signatures);
-    let signatures = inside::signatures(set, &mut pool)?;
+    let signatures = inside::signatures(set, numbering.as_ref().map(|numbering| (numbering, &mut signal_sets)), &mut pool)?;
     let timeline = Timeline::of(set, now, &mut pool).map_err(|combinations| CompileError::TooManySchedules { combinations })?;
+    let identity = match (numbering, known) {
+        (Some(numbering), Some(known)) => Some(identity::identity(set, numbering, signal_sets, known, &mut pool)?),
+        _ => None,
+    };
     if pool.len() > max_classes(words) {
         return Err(CompileError::TooManyClasses { classes: pool.len(), limit: max_classes(words) });
     }
@@ -244,7 +275,7 @@ pub fn compile(set: &Resolved, now: Timestamp) -> Result<Compiled, CompileError>
         names,
         signed,
         signatures,
-        identity: None,
+        identity,
         pool: pool.into_pool(),
     })
 }
@@ -289,7 +320,7 @@ type Segments<T> = Vec<(T, u32)>;
 
 /// Classes of devices by their MACs.
 fn devices(set: &Resolved, pool: &mut RowPool) -> Segments<u64> {
-    let partition = Partition::of(set.signals.iter().filter_map(Signal::macs));
+    let partition = of_macs(set);
     let row_of_class: Vec<u32> = partition
         .classes()
         .map(|members| {
@@ -298,6 +329,12 @@ fn devices(set: &Resolved, pool: &mut RowPool) -> Segments<u64> {
         })
         .collect();
     partition.segments(&row_of_class)
+}
+
+/// By signal which MACs have it; none has one that devices show otherwise.
+fn of_macs(set: &Resolved) -> Partition<u64> {
+    let none = Ranges::default();
+    Partition::of(set.signals.iter().map(|signal| signal.macs().unwrap_or(&none)))
 }
 
 /// The rules whose `from` holds for a device that is in exactly the groups that `holds` says.

@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use edge_ebpf::abi::identity::{SIGNAL_WORDS, SignalSet};
 use edge_ebpf::abi::{MAX_WORDS, Row};
 
+use super::identity::set_signal;
 use super::rows::{set_bit, union};
 use crate::policy::model::{Domains, Learned, RemoteSelector, Resolved};
 use crate::policy::name::NameRef;
@@ -23,10 +25,13 @@ pub struct RulesOfName {
     pub learned: Row,
     /// The same, for rules that then only count and report; none of them is in `learned`.
     pub learned_monitored: Row,
+    /// Signals that a device shows by asking for the name.
+    pub signals: SignalSet,
 }
 
 impl RulesOfName {
-    const NONE: Self = Self { carried: [0; MAX_WORDS], learned: [0; MAX_WORDS], learned_monitored: [0; MAX_WORDS] };
+    const NONE: Self =
+        Self { carried: [0; MAX_WORDS], learned: [0; MAX_WORDS], learned_monitored: [0; MAX_WORDS], signals: [0; SIGNAL_WORDS] };
 
     fn add(&mut self, rule: usize, learned: Learned) {
         set_bit(&mut self.carried, rule);
@@ -43,7 +48,8 @@ impl RulesOfName {
         let mut learned_monitored = union(self.learned_monitored, [&other.learned_monitored].into_iter());
         // A destination that enforces goes before one that only monitors.
         learned_monitored.iter_mut().zip(&learned).for_each(|(monitored, enforced)| *monitored &= !enforced);
-        Self { carried, learned, learned_monitored }
+        let signals = std::array::from_fn(|word| self.signals[word] | other.signals[word]);
+        Self { carried, learned, learned_monitored, signals }
     }
 }
 
@@ -59,7 +65,7 @@ pub struct StoredName<'a> {
     pub has_children: bool,
 }
 
-/// All names that the rules' destinations have. Rules for any destination are in no row: addresses give those.
+/// All names that the rules' destinations and the groups have. Rules for any destination are in no row: addresses give those.
 #[derive(Clone, Debug, Default)]
 pub struct NameClasses {
     /// Distinct ones; their text is that of the stored names.
@@ -82,8 +88,9 @@ struct Stored {
 const _: () = assert!(size_of::<Stored>() == 20);
 
 impl NameClasses {
-    pub fn of(resolved: &Resolved) -> Self {
-        let (sets, rows_of_sets) = distinct_sets(resolved);
+    /// `asked`: sets by which devices are known, with the numbers of the signals.
+    pub fn of(resolved: &Resolved, asked: &[(Arc<NameSet>, u32)]) -> Self {
+        let (sets, rows_of_sets) = distinct_sets(resolved, asked);
         let mut tree = Tree { sets: &sets, names: Vec::new(), parents: Vec::new(), numbers: Numbers::new(rows_of_sets) };
         for (set, place) in in_order(&sets) {
             tree.pattern(set, place);
@@ -118,24 +125,32 @@ fn name<'a>(sets: &'a [Arc<NameSet>], &Stored { set, place, length, .. }: &Store
 }
 
 /// Each set once, and the rules of all destinations that have it.
-fn distinct_sets(resolved: &Resolved) -> (Vec<Arc<NameSet>>, Vec<RulesOfName>) {
+fn distinct_sets(resolved: &Resolved, asked: &[(Arc<NameSet>, u32)]) -> (Vec<Arc<NameSet>>, Vec<RulesOfName>) {
     let mut numbers = HashMap::new();
     let (mut sets, mut rows): (Vec<Arc<NameSet>>, Vec<RulesOfName>) = (Vec::new(), Vec::new());
+    let mut add = |set: &Arc<NameSet>, own: &RulesOfName| {
+        let number = *numbers.entry(Arc::as_ptr(set)).or_insert_with(|| {
+            sets.push(set.clone());
+            rows.push(RulesOfName::NONE);
+            sets.len() - 1
+        });
+        rows[number] = rows[number].or(own);
+    };
     for (index, rule) in resolved.rules.iter().enumerate() {
         for selector in &rule.to {
             let RemoteSelector::Destination(destination) = selector else { continue };
             let Domains { sets: own, learned } = &resolved.destinations[destination.index()].domains;
             for set in own {
-                let number = *numbers.entry(Arc::as_ptr(set)).or_insert_with(|| {
-                    sets.push(set.clone());
-                    rows.push(RulesOfName::NONE);
-                    sets.len() - 1
-                });
                 let mut of_rule = RulesOfName::NONE;
                 of_rule.add(index, *learned);
-                rows[number] = rows[number].or(&of_rule);
+                add(set, &of_rule);
             }
         }
+    }
+    for (set, signal) in asked {
+        let mut of_signal = RulesOfName::NONE;
+        set_signal(&mut of_signal.signals, *signal);
+        add(set, &of_signal);
     }
     (sets, rows)
 }

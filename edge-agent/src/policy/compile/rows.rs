@@ -40,6 +40,12 @@ impl RowPool {
         })
     }
 
+    /// A class of its own with this row.
+    pub fn append(&mut self, row: Row) -> u32 {
+        self.rows.push(row);
+        (self.rows.len() - 1) as u32
+    }
+
     /// Classes so far.
     pub fn len(&self) -> usize {
         self.rows.len()

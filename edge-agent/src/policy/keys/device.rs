@@ -2,7 +2,7 @@
 
 use edge_ebpf::abi::MAX_SIGNATURE_OFFSET;
 
-use super::{BYTES, DOMAIN, MAC, PORTS, text};
+use super::{BYTES, DOMAIN, HOST, MAC, PAYLOAD, PORTS, text};
 use crate::policy::shape::{Key, Object, Shape};
 
 /// A device group is a boolean expression over signals.
@@ -71,7 +71,7 @@ static DHCP6: Object = Object {
 };
 
 static TCP_SYN: Shape = Shape::OneOrMany(&Shape::ObjectOr(&SYN, &P0F));
-pub(super) static SYN: Object = Object {
+static SYN: Object = Object {
     name: "tcp_syn",
     keys: &[
         Key::optional("ip", &Shape::Integer(4, 6), "4 or 6"),
@@ -130,6 +130,64 @@ static SIGNAL_SIGNATURE: Object = Object {
     later: &[],
 };
 
+/// Facts that a test's device shows, where a group has patterns.
+pub(super) static SHOWN: Object = Object {
+    name: "test_shows",
+    keys: &[
+        Key::optional("names", &Shape::List(1, &HOST), "it asks for these names"),
+        Key::optional("dhcp", &Shape::Object(&SHOWN_DHCP), "it sends a DHCPDISCOVER that says this"),
+        Key::optional("dhcp6", &Shape::Object(&SHOWN_DHCP6), "it sends a SOLICIT that says this"),
+        Key::optional("tcp_syn", &Shape::ObjectOr(&SYN, &P0F), "it opens a connection so; what is open is as of Linux"),
+        Key::optional("tls", &Shape::Object(&SHOWN_TLS), "it says hello so"),
+        Key::optional("http", &Shape::Object(&SHOWN_HTTP), "it sends an HTTP request with this"),
+        Key::optional("signature", &Shape::Object(&SHOWN_SIGNATURE), "it sends these bytes"),
+    ],
+    choice: true,
+    later: &[],
+};
+
+static SHOWN_DHCP: Object = Object {
+    name: "test_shows_dhcp",
+    keys: &[
+        Key::optional("vendor_class", &SHOWN_TEXT, "option 60"),
+        Key::optional("hostname", &SHOWN_TEXT, "option 12"),
+        Key::optional("params", &Shape::List(1, &Shape::Integer(0, 255)), "option 55"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static SHOWN_DHCP6: Object = Object {
+    name: "test_shows_dhcp6",
+    keys: &[
+        Key::optional("vendor_class", &SHOWN_TEXT, "option 16"),
+        Key::optional("hostname", &SHOWN_TEXT, "option 39"),
+        Key::optional("params", &Shape::List(1, &Shape::Integer(0, 65_535)), "option 6"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static SHOWN_TLS: Object =
+    Object { name: "test_shows_tls", keys: &[Key::required("ja4_r", &JA4_R, "the hello's JA4_r, in quotes")], choice: false, later: &[] };
+
+static SHOWN_HTTP: Object =
+    Object { name: "test_shows_http", keys: &[Key::required("user_agent", &SHOWN_TEXT, "the User-Agent")], choice: false, later: &[] };
+
+static SHOWN_SIGNATURE: Object = Object {
+    name: "test_shows_signature",
+    keys: &[
+        Key::required("proto", &Shape::Word(&["tcp", "udp"]), "the protocol"),
+        Key::required("port", &Shape::Integer(0, 65_535), "the destination port"),
+        Key::optional("offset", &Shape::Integer(0, MAX_SIGNATURE_OFFSET as i64), "zeros before the bytes; 0 if absent"),
+        Key::required("bytes", &PAYLOAD, "in hexadecimal"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static SHOWN_TEXT: Shape = text("a text", "", "android-dhcp-11");
+static JA4_R: Shape = text("a JA4_r", "", "t13d0203h2_1301,1302_000d_0403");
 static VENDOR: Shape = text("a vendor's name", "", "Xiaomi");
 static GLOBS: Shape = Shape::OneOrMany(&GLOB);
 static GLOB: Shape = text("a text with `*`", "", "android-dhcp-*");

@@ -107,7 +107,7 @@ fn a_row_is_the_union_of_all_patterns_that_cover_a_name() {
         (vec![set(&["*.api.xiaomi.com", "org"]).into()], Learned::Enforce),
     ];
     let resolved = resolved(destinations, &[vec![0], vec![1], vec![]]);
-    let classes = NameClasses::of(&resolved);
+    let classes = NameClasses::of(&resolved, &[]);
     let expected = [
         ("example", 0, 0, true),
         ("b.example", 0, 0, true),
@@ -125,17 +125,17 @@ fn a_row_is_the_union_of_all_patterns_that_cover_a_name() {
 #[test]
 fn what_another_list_of_the_same_rules_covers_is_not_stored() {
     let (broad, narrow) = (Arc::new(set(&["example"])), Arc::new(set(&["a.example", "=b.c.example", "x.org"])));
-    let same = NameClasses::of(&resolved(vec![(vec![broad.clone(), narrow.clone()], Learned::Enforce)], &[vec![0]]));
+    let same = NameClasses::of(&resolved(vec![(vec![broad.clone(), narrow.clone()], Learned::Enforce)], &[vec![0]]), &[]);
     assert_eq!(shown(&same), [("example", 1, 1, false), ("org", 0, 0, true), ("x.org", 1, 1, false)]);
     let both = vec![(vec![broad], Learned::Enforce), (vec![narrow], Learned::Enforce)];
-    let other = NameClasses::of(&resolved(both, &[vec![0], vec![1]]));
+    let other = NameClasses::of(&resolved(both, &[vec![0], vec![1]]), &[]);
     let names: Vec<_> = other.iter().map(|stored| stored.name.as_str()).collect();
     assert_eq!(names, ["example", "a.example", "c.example", "b.c.example", "org", "x.org"]);
 }
 
 #[test]
 fn no_names_are_no_table() {
-    let classes = NameClasses::of(&resolved(vec![(Vec::new(), Learned::Enforce)], &[vec![0], vec![]]));
+    let classes = NameClasses::of(&resolved(vec![(Vec::new(), Learned::Enforce)], &[vec![0], vec![]]), &[]);
     assert!(classes.is_empty());
     assert_eq!(classes.iter().len(), 0);
 }
@@ -143,8 +143,8 @@ fn no_names_are_no_table() {
 #[test]
 fn rules_beyond_the_first_word_have_their_bit() {
     let rules: Vec<Vec<usize>> = (0..200).map(|rule| if rule % 70 == 69 { vec![0] } else { vec![] }).collect();
-    let classes = NameClasses::of(&resolved(vec![(vec![set(&["x.example"]).into()], Learned::Off)], &rules));
-    let RulesOfName { carried, learned, learned_monitored } = Walk::new(&classes).rows_of("x.example");
+    let classes = NameClasses::of(&resolved(vec![(vec![set(&["x.example"]).into()], Learned::Off)], &rules), &[]);
+    let RulesOfName { carried, learned, learned_monitored, signals: _ } = Walk::new(&classes).rows_of("x.example");
     assert_eq!(carried[..3], [0, 1 << 5, 1 << 11]);
     assert_eq!((learned, learned_monitored), ([0; MAX_WORDS], [0; MAX_WORDS]));
 }
@@ -169,7 +169,7 @@ proptest! {
             destinations.into_iter().map(|(own, learned)| (own.iter().map(|set| sets[set % sets.len()].clone()).collect(), learned)).collect();
         let rules: Vec<Vec<usize>> = rules.into_iter().map(|to| to.into_iter().map(|destination| destination % count).collect()).collect();
         let resolved = resolved(destinations, &rules);
-        let classes = NameClasses::of(&resolved);
+        let classes = NameClasses::of(&resolved, &[]);
         let walk = Walk::new(&classes);
 
         // Names of the patterns, above, below and beside them, and others, in both cases.
