@@ -130,7 +130,7 @@ fn every_key_of_the_agent_is_decoded() {
     assert_eq!(prefixes.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["192.0.2.0/24"]);
     assert_eq!(services.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["udp/53", "domain"]);
     assert_eq!(macs.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["02:00:5e:00:53:01"]);
-    let Conduct { on_uninspectable, dns_reject, learned } = conduct;
+    let Conduct { on_uninspectable, dns_reject, learned, observes: _ } = conduct;
     for (index, reason) in Reason::ALL.into_iter().enumerate() {
         let expected = match reason {
             Reason::Quic => OnUninspectable::Inspect,
@@ -142,7 +142,7 @@ fn every_key_of_the_agent_is_decoded() {
         assert_eq!(on_uninspectable[reason as usize], expected, "{}", reason.name());
     }
     assert_eq!((dns_reject, learned), (DnsReject::NullAddress, TimeToLive { min: 60, max: 86_400 }));
-    assert_eq!(tables, TableSizes { learned: 1024, flows: 4096 });
+    assert_eq!(tables, TableSizes { learned: 1024, flows: 4096, devices: 16_384 });
 }
 
 #[test]

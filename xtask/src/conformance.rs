@@ -1,6 +1,9 @@
 //! `xtask conformance DIR`: what `edge-agent fingerprint` says of captures, beside what another tool says of them.
 
+mod ja4;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,17 +14,19 @@ use serde_json::Value;
 use crate::build::{self, Profile};
 use crate::command::output;
 
-/// Where both may differ: capture, kind, frames, reason.
+/// Where both may differ: capture, kind, frames or JA4 values, reason.
 const EXCEPTIONS: &str = include_str!("conformance.exceptions");
 /// The observations, one a line, beside the captures.
 const EXPECTED: &str = "expected.jsonl";
+/// JA4 values that are published for the captures, by capture; need not be there.
+const PUBLISHED: &str = "ja4.json";
 /// Where a capture's frames have no Ethernet header.
 const NO_MAC: &str = "00:00:00:00:00:00";
 
 /// Compare what the agent sees in captures with what another tool sees in them.
 #[derive(clap::Args)]
 pub struct Conformance {
-    /// Captures, and an `expected.jsonl` with the observations that they hold.
+    /// Captures, an `expected.jsonl` with the observations that they hold, and perhaps a `ja4.json` with the JA4 values that are published for them.
     directory: PathBuf,
     /// An agent that is built already.
     #[arg(long)]
@@ -31,19 +36,41 @@ pub struct Conformance {
 /// Kinds of observations that are names.
 const NAMES: [&str; 4] = ["dns_query", "client_hello", "quic_client_hello", "http_request"];
 
-/// Capture, frame, kind.
-type Place = (String, u64, String);
+/// Capture, where in it, kind.
+type Place = (String, At, String);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum At {
+    Frame(u64),
+    /// Anywhere: a JA4.
+    Value(String),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(number) => number.fmt(out),
+            Self::Value(value) => value.fmt(out),
+        }
+    }
+}
 
 impl Conformance {
     pub fn run(&self) -> Result<()> {
         let Self { directory, agent } = self;
-        let expected = observations(&read(&directory.join(EXPECTED))?)?;
+        let mut expected = observations(&read(&directory.join(EXPECTED))?)?;
         let agent = agent.clone().map_or_else(|| build::agent(Profile::Dev), Ok)?;
         let mut found = BTreeMap::new();
         for capture in captures(directory)? {
             let printed = output(Command::new(&agent).arg("fingerprint").arg("--json").arg(capture))?;
             found.extend(observations(&printed)?);
         }
+        let published = directory.join(PUBLISHED);
+        if published.exists() {
+            ja4::add(&read(&published)?, &mut expected, &mut found)?;
+        }
+        // What the other tool was not asked for.
+        found.retain(|(_, _, kind), _| expected.keys().any(|(_, _, known)| known == kind));
         let report = Report::new(&expected, &found, &exceptions(EXCEPTIONS)?);
         print!("{}", report.text());
         report.judge()
@@ -71,7 +98,8 @@ fn observations(text: &str) -> Result<BTreeMap<Place, Value>> {
         let object = value.as_object_mut().with_context(|| format!("no object: {line}"))?;
         let place = (|| {
             let text = |value: Value| value.as_str().map(str::to_owned);
-            Some((text(object.remove("capture")?)?, object.remove("frame")?.as_u64()?, text(object.remove("kind")?)?))
+            let frame = At::Frame(object.remove("frame")?.as_u64()?);
+            Some((text(object.remove("capture")?)?, frame, text(object.remove("kind")?)?))
         })();
         let place = place.with_context(|| format!("no capture, frame and kind: {line}"))?;
         if let Some(mac) = object.get_mut("mac").filter(|mac| *mac == NO_MAC) {
@@ -91,8 +119,11 @@ fn exceptions(text: &str) -> Result<BTreeMap<Place, String>> {
             bail!("an exception is capture, kind, frames, reason: {line}");
         };
         for frame in frames.split(',') {
-            let frame = frame.parse().with_context(|| format!("no frame's number: {line}"))?;
-            exceptions.insert((capture.to_owned(), frame, kind.to_owned()), reason.to_owned());
+            let at = match kind {
+                ja4::KIND => At::Value(frame.to_owned()),
+                _ => At::Frame(frame.parse().with_context(|| format!("no frame's number: {line}"))?),
+            };
+            exceptions.insert((capture.to_owned(), at, kind.to_owned()), reason.to_owned());
         }
     }
     Ok(exceptions)
@@ -175,16 +206,11 @@ impl Report {
     }
 }
 
-/// The same; of a MAC only where tshark shows one, which it does not in Linux cooked captures.
+/// The same in all that is expected; of a MAC only where tshark shows one, which it does not in Linux cooked captures.
 fn agree(expected: Option<&Value>, found: Option<&Value>) -> bool {
     let (Some(expected), Some(found)) = (expected, found) else { return expected == found };
-    let mut found = found.clone();
-    if expected["mac"] == ""
-        && let Some(mac) = found.get_mut("mac")
-    {
-        *mac = Value::from("");
-    }
-    *expected == found
+    let Some(keys) = expected.as_object() else { return expected == found };
+    keys.iter().all(|(key, value)| (key == "mac" && value == "") || found.get(key) == Some(value))
 }
 
 #[cfg(test)]
@@ -213,6 +239,8 @@ mod tests {
         assert!(report(&found, "a.pcap dns_query 2 why").judge().expect_err("half of all").to_string().contains("one in a hundred"));
         let extra = format!("{EXPECTED}\n{}", EXPECTED.replace("a.pcap", "b.pcap"));
         assert_eq!(report(&extra, "").differences.len(), 2);
+        let more = EXPECTED.replace(r#""name": "one""#, r#""name": "one", "more": 1"#);
+        assert!(report(&more, "").judge().is_ok(), "what is beside the expected keys does not count");
     }
 
     #[test]

@@ -126,6 +126,7 @@ pub fn random(rng: &mut Rng, with_names: bool, with_identity: bool) -> Case {
         }),
         dns_reject: [DnsReject::NxDomain, DnsReject::Refused, DnsReject::NullAddress][rng.usize(..3)],
         learned: names::time_to_live(rng),
+        observes: rng.bool(),
     };
     Case { policies: Resolved { policies, signals, groups, destinations, schedules, signatures, rules }, conduct }
 }

@@ -42,7 +42,7 @@ const FEATURES: &[Feature] = &[
     Feature { name: "inbound", values: &[0, 1], set: |wanted, any| wanted.compiled.has_inbound = any != 0 },
     Feature { name: "schedules", values: &[0, 1], set: set_schedules },
     Feature { name: "names", values: &[0, 1], set: set_names },
-    Feature { name: "identity", values: &[0, 1, 2], set: set_identity },
+    Feature { name: "identity", values: &[0, 1, 2, 3], set: set_identity },
     Feature { name: "signatures", values: &[0, MAX_SIGNATURES], set: set_signatures },
     Feature {
         name: "uninspectable",
@@ -77,15 +77,16 @@ fn set_names(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, any: usize) {
         (any != 0).then(|| CompiledNames { names: NameClasses::default(), rules: vec![NameRules::default()], has_learned_monitored: true });
 }
 
-/// 1: by what headers and DHCP show; 2: by everything.
-fn set_identity(Wanted { compiled, conduct: _ }: &mut Wanted<'_>, how: usize) {
+/// 1: the agent is told, and no group asks; 2: groups ask for what headers and DHCP show; 3: groups ask for everything, and the agent is told.
+fn set_identity(Wanted { compiled, conduct }: &mut Wanted<'_>, how: usize) {
+    conduct.observes = matches!(how, 1 | 3);
     let nowhere = FactState { next: [0; 256], set: 0, reserved: 0 };
     let mut starts = [0; FACT_KINDS];
-    let kinds = FactKind::ALL.iter().filter(|kind| how == 2 || !matches!(kind, FactKind::UserAgent | FactKind::Hello));
+    let kinds = FactKind::ALL.iter().filter(|kind| how == 3 || !matches!(kind, FactKind::UserAgent | FactKind::Hello));
     kinds.for_each(|kind| starts[*kind as usize] = 1);
     let hellos =
-        if how == 2 { (1..=HelloKey::ALL_PARTS.0).map(|parts| (HelloKey::default().only(HelloParts(parts)), 1)).collect() } else { vec![] };
-    compiled.identity = (how != 0).then(|| CompiledIdentity {
+        if how == 3 { (1..=HelloKey::ALL_PARTS.0).map(|parts| (HelloKey::default().only(HelloParts(parts)), 1)).collect() } else { vec![] };
+    compiled.identity = (how > 1).then(|| CompiledIdentity {
         signals: vec!["anything".to_owned()],
         sets: vec![vec![], vec![0]],
         states: vec![nowhere, FactState { set: 1, ..nowhere }],

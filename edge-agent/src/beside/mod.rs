@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
-use edge_ebpf::abi::beside::{CopyHeader, CopyKind, Taught};
+use edge_ebpf::abi::beside::{CopyHeader, CopyKind, HELLO_HEAD, Taught};
 use edge_ebpf::abi::{OnUninspectable, Reason};
+use edge_ebpf::packet::Mac;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -86,8 +87,18 @@ impl CopyCounts {
 /// What a copy says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Finding {
-    Flow { flow: Flow, name: Option<WireName> },
+    Flow {
+        flow: Flow,
+        name: Option<WireName>,
+    },
     Answers(Vec<Answer>),
+    /// A frame that tells something of its device.
+    Fact(Vec<u8>),
+    /// The body of a ClientHello over TCP.
+    Hello {
+        device: Mac,
+        body: Vec<u8>,
+    },
     Incomplete,
     Unreadable,
 }
@@ -111,12 +122,22 @@ impl Reader {
         let number = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let kind = CopyKind::from_u32(number(std::mem::offset_of!(CopyHeader, kind)))?;
         let is_cut = number(std::mem::offset_of!(CopyHeader, length)) as usize > frame.len();
-        let finding = Segment::read(frame).and_then(|segment| match kind {
+        let finding = match kind {
+            CopyKind::Fact => Some(Finding::Fact(frame.to_vec())),
+            CopyKind::Hello => hello(frame),
+            _ => self.segment(kind, frame, is_cut, conduct, now),
+        };
+        Some((kind, finding.unwrap_or(Finding::Unreadable)))
+    }
+
+    fn segment(&mut self, kind: CopyKind, frame: &[u8], is_cut: bool, conduct: &Conduct, now: Instant) -> Option<Finding> {
+        let segment = Segment::read(frame)?;
+        match kind {
             CopyKind::Initial => self.initial(&segment, conduct, now),
             CopyKind::AnswerOverTcp => self.over_tcp(&segment, is_cut, now),
             CopyKind::LongAnswer => segment.udp().and_then(|message| answers([message].into_iter())),
-        });
-        Some((kind, finding.unwrap_or(Finding::Unreadable)))
+            CopyKind::Fact | CopyKind::Hello => None,
+        }
     }
 
     fn initial(&mut self, segment: &Segment<'_>, conduct: &Conduct, now: Instant) -> Option<Finding> {
@@ -139,6 +160,12 @@ impl Reader {
         }
         if messages.is_empty() { Some(Finding::Incomplete) } else { answers(messages.iter().map(Vec::as_slice)) }
     }
+}
+
+/// `None`: it is shorter than its head.
+fn hello(record: &[u8]) -> Option<Finding> {
+    let (head, body) = record.split_first_chunk::<HELLO_HEAD>()?;
+    Some(Finding::Hello { device: Mac(u64::from_le_bytes(*head)), body: body.to_vec() })
 }
 
 /// `None`: none of the messages can be read.
@@ -164,6 +191,7 @@ pub fn teach(finding: Finding, mut tell: impl FnMut(&Lesson) -> Result<Taught, E
     match finding {
         Finding::Incomplete => Ok(CopyResult::Incomplete),
         Finding::Unreadable => Ok(CopyResult::Unreadable),
+        Finding::Fact(_) | Finding::Hello { .. } => Ok(CopyResult::Nothing),
         Finding::Flow { flow, name } => Ok(result(tell(&Lesson::Flow { flow, name })?)),
         Finding::Answers(answers) => {
             let mut watched = false;

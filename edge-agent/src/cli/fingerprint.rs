@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 /// Show what captured traffic tells about devices
 ///
-/// The names that they ask for (DNS, TLS, QUIC, HTTP), what DHCP says of them, and the shape of their connections' first segments. Messages
-/// that are spread over packets are put together; a line is about the frame that completes one.
+/// The names that they ask for (DNS, TLS, QUIC, DTLS, HTTP), the JA4 of their ClientHellos, what DHCP and DHCPv6 say of them, and the shape of
+/// their connections' first segments, also as p0f writes it. Messages that are spread over packets are put together; a line is about the
+/// frame that completes one.
 #[derive(Args)]
 pub struct Fingerprint {
     /// A file in the pcap or pcapng format

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use edge_agent::engine::Outcome;
 use edge_agent::engine::capture::{self, Capture, NotReplayed};
+use edge_agent::engine::oracle::Oracle;
 use edge_agent::engine::policy_test::rule_name;
+use edge_agent::engine::{Engine, Outcome};
 use edge_agent::policy::compile::{Compiled, compile};
 use edge_agent::policy::load::{load, today};
-use edge_agent::policy::model::{Group, Resolved, Signal};
+use edge_agent::policy::model::{Group, GroupId, Resolved};
 use edge_agent::policy::resolve::resolve;
 use edge_agent::sources::Sources;
 use edge_ebpf::abi::Verdict;
@@ -79,6 +80,8 @@ impl Replay {
         let mut compiled = compile(&resolution.resolved, laid_out)?;
         let kind = engine.kind();
         let mut engine = kind.start(&resolution.resolved, &compiled, config.conduct)?;
+        // Verdicts are the engine's; which groups a device is in by what it has shown, only this one tells.
+        let mut known = Oracle::new(&resolution.resolved, config.conduct);
         let mut out = io::stdout().lock();
         let mut summary = Summary { engine: kind.name(), frames: frames.len(), breaks_off, ..Summary::default() };
         let mut now = start;
@@ -108,13 +111,17 @@ impl Replay {
             let seen = Seen::of(&frame, &inside);
             let context = || format!("frame {number} of {}", capture.display());
             let outcome = engine.run_on(seen.side, &frame).with_context(context)?;
+            if json {
+                known.run_on(seen.side, &frame).with_context(context)?;
+            }
             // What is stopped does not reach the device.
             if seen.answer && outcome.verdict == Verdict::Pass {
                 engine.answer(&frame).with_context(context)?;
             }
             summary.add(&outcome, &compiled);
             if json {
-                writeln!(out, "{}", line(number, &seen, &outcome, &resolution.resolved, &compiled))?;
+                let groups = seen.device.map_or_else(Vec::new, |device| names_of_groups(&resolution.resolved, &known.groups(device)));
+                writeln!(out, "{}", line(number, &seen, &outcome, &groups, &compiled))?;
             } else {
                 write_text(&mut out, number, &seen, &outcome, &compiled)?;
             }
@@ -165,20 +172,14 @@ fn mac(mac: Mac) -> String {
     mac.octets().map(|octet| format!("{octet:02x}")).join(":")
 }
 
-/// The policies' own groups that a device is in, as `policy/group`.
-fn groups(set: &Resolved, device: Mac) -> Vec<String> {
+/// The policies' own groups among these, as `policy/group`.
+fn names_of_groups(set: &Resolved, groups: &[GroupId]) -> Vec<String> {
     let of_policy = |group: &&Group| !set.policies[group.policy.index()].built_in;
-    let holds = |group: &&Group| {
-        group.when.holds(&|signal| match &set.signals[signal.index()] {
-            Signal::Mac(ranges) => ranges.contains(device.0),
-            _ => false,
-        })
-    };
     let name = |group: &Group| format!("{}/{}", set.policies[group.policy.index()].name, group.name);
-    set.groups.iter().filter(of_policy).filter(holds).map(name).collect()
+    groups.iter().map(|id| &set.groups[id.index()]).filter(of_policy).map(name).collect()
 }
 
-fn line(number: u64, seen: &Seen, outcome: &Outcome, set: &Resolved, compiled: &Compiled) -> Value {
+fn line(number: u64, seen: &Seen, outcome: &Outcome, groups: &[String], compiled: &Compiled) -> Value {
     let Seen { side: _, device, remote, answer: _ } = seen;
     let Outcome { verdict, rule, monitored, reason, reply: _, name } = outcome;
     let rule = rule.and_then(|rule| compiled.rules.get(rule.index()));
@@ -189,7 +190,7 @@ fn line(number: u64, seen: &Seen, outcome: &Outcome, set: &Resolved, compiled: &
         "rule": rule.map(|rule| &rule.id),
         "monitored": monitored.iter().map(|rule| rule_name(compiled, *rule)).collect::<Vec<_>>(),
         "device": device.map(mac),
-        "groups": device.map(|device| groups(set, device)).unwrap_or_default(),
+        "groups": groups,
         "remote": remote,
         "name": name,
         "reason": reason.map(|reason| reason.name()),

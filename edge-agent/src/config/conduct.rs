@@ -10,6 +10,8 @@ pub struct Conduct {
     pub on_uninspectable: [OnUninspectable; Reason::ALL.len()],
     pub dns_reject: DnsReject,
     pub learned: TimeToLive,
+    /// The agent is told what is new of devices. Without effect on a verdict.
+    pub observes: bool,
 }
 
 /// Bounds of what answers say, in seconds.
@@ -47,6 +49,6 @@ impl Default for Conduct {
 /// The other values are defaults.
 impl From<[OnUninspectable; Reason::ALL.len()]> for Conduct {
     fn from(on_uninspectable: [OnUninspectable; Reason::ALL.len()]) -> Self {
-        Self { on_uninspectable, dns_reject: DnsReject::default(), learned: TimeToLive::default() }
+        Self { on_uninspectable, dns_reject: DnsReject::default(), learned: TimeToLive::default(), observes: false }
     }
 }

@@ -53,7 +53,7 @@ impl FromStr for Seconds {
 pub(super) const MOST_SECONDS: i64 = 365 * 86_400;
 
 pub(super) fn decode_names(at: &Decoder<'_>, conduct: &mut Conduct, tables: &mut TableSizes, problems: &mut Problems) {
-    let Conduct { on_uninspectable, dns_reject, learned: TimeToLive { min, max } } = conduct;
+    let Conduct { on_uninspectable, dns_reject, learned: TimeToLive { min, max }, observes: _ } = conduct;
     let mut set = |reason: Reason, to: OnUninspectable| on_uninspectable[reason as usize] = to;
     match at.text("names.quic") {
         Some("block") => set(Reason::Quic, OnUninspectable::DropIfRuleCouldMatch),

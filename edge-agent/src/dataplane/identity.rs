@@ -24,6 +24,7 @@ pub struct Identifying<'a> {
     identity: Option<&'a CompiledIdentity>,
     slots: Slots,
     has_identity: u32,
+    observes: u32,
     has_asked: u32,
     has_shown: u32,
     starts: [u16; FACT_KINDS],
@@ -58,7 +59,7 @@ impl Slots {
 impl<'a> Identifying<'a> {
     /// # Errors
     /// If the pins cannot be read or written, or there is no room for the signals.
-    pub fn new(compiled: &'a Compiled, generation: u32, sizes: TableSizes, sharing: Sharing<'_>) -> Result<Self, Error> {
+    pub fn new(compiled: &'a Compiled, generation: u32, sizes: TableSizes, observes: bool, sharing: Sharing<'_>) -> Result<Self, Error> {
         let identity = compiled.identity.as_ref();
         let signals = identity.map_or(&[][..], |identity| &identity.signals);
         let owners: Vec<Owner> = signals.iter().map(|text| Sha256::digest(text.as_bytes()).into()).collect();
@@ -79,6 +80,7 @@ impl<'a> Identifying<'a> {
             identity,
             slots,
             has_identity: u32::from(identity.is_some()),
+            observes: u32::from(observes),
             has_asked: u32::from(asked),
             has_shown: u32::from(shown),
             starts: identity.map_or([0; FACT_KINDS], |identity| identity.starts),
@@ -93,8 +95,21 @@ impl<'a> Identifying<'a> {
 
     /// Tells the loader.
     pub fn specialise(&'a self, loader: &mut EbpfLoader<'a>) {
-        let Self { identity, slots: _, has_identity, has_asked, has_shown, starts, shapes, buckets, device_mask, row_size, ops, unknown } =
-            self;
+        let Self {
+            identity,
+            slots: _,
+            has_identity,
+            observes,
+            has_asked,
+            has_shown,
+            starts,
+            shapes,
+            buckets,
+            device_mask,
+            row_size,
+            ops,
+            unknown,
+        } = self;
         let entries = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
         let [states, sets, macs] = match identity {
             Some(identity) => [identity.states.len(), identity.sets.len(), identity.macs.len()],
@@ -104,6 +119,7 @@ impl<'a> Identifying<'a> {
         let rows = if *has_identity == 0 { 1 } else { places * row_size };
         loader
             .override_global("HAS_IDENTITY", has_identity, true)
+            .override_global("OBSERVES", observes, true)
             .override_global("HAS_ASKED", has_asked, true)
             .override_global("HAS_SHOWN", has_shown, true)
             .override_global("FACT_STARTS", starts, true)
@@ -135,9 +151,8 @@ impl<'a> Identifying<'a> {
         write::<SignalSet>(object, SIGNAL_SETS, &sets)?;
         write::<u32>(object, GROUP_OPS, &ops)?;
         write::<MacFacts>(object, MAC_FACTS, macs)?;
-        let mut keys: HashMap<&mut MapData, Value<HelloKey>, Value<u32>> = object.hash(HELLO_KEYS)?;
         for (key, set) in hellos {
-            keys.insert(Value(*key), Value(*set), 0).map_err(Error::map("fill", HELLO_KEYS))?;
+            know_hello(object, *key, sets.get(*set as usize).copied().unwrap_or_default())?;
         }
         if self.slots.reused.is_empty() { Ok(()) } else { self.take_reused(object) }
     }
@@ -165,6 +180,15 @@ impl<'a> Identifying<'a> {
         }
         Ok(())
     }
+}
+
+/// Has the program of `object` know hellos with this key by these signals.
+///
+/// # Errors
+/// If the kernel refuses it: there are too many.
+pub fn know_hello(object: &mut Object, key: HelloKey, signals: SignalSet) -> Result<(), Error> {
+    let mut keys: HashMap<&mut MapData, Value<HelloKey>, Value<SignalSet>> = object.hash(HELLO_KEYS)?;
+    keys.insert(Value(key), Value(signals), 0).map_err(Error::map("write", HELLO_KEYS))
 }
 
 /// Buckets of the table of devices: twice as many places as devices, so that the two buckets of one are not full by chance.

@@ -144,7 +144,7 @@ impl Object {
         let rules: Box<[RuleEntry; MAX_RULES]> = sized(rules)?;
         let kernel = Kernel::probe()?;
         kernel.refuse(compiled)?;
-        let Conduct { on_uninspectable, dns_reject, learned: TimeToLive { min, max } } = conduct;
+        let Conduct { on_uninspectable, dns_reject, learned: TimeToLive { min, max }, observes } = conduct;
         let dns_reject = *dns_reject as u32;
         let verdicts = verdict_bytes(on_uninspectable);
         let mut loader = EbpfLoader::new();
@@ -176,7 +176,7 @@ impl Object {
             .override_global("MAX_TTL", max, true);
         let looking = Looking::new(compiled, *tables, sharing)?;
         looking.specialise(&mut loader, compiled);
-        let identifying = Identifying::new(compiled, *generation, *tables, sharing)?;
+        let identifying = Identifying::new(compiled, *generation, *tables, *observes, sharing)?;
         identifying.specialise(&mut loader);
         for (map, entries) in Sizes::of(compiled).entries() {
             loader.map_max_entries(map, entries);

@@ -6,7 +6,8 @@
 use aya::programs::{TestRun, TestRunOptions};
 use edge_ebpf::abi::EVENT_NAME;
 use edge_ebpf::abi::beside::{LessonKind, LessonRecord, Taught};
-use edge_ebpf::packet::Address;
+use edge_ebpf::abi::identity::SignalSet;
+use edge_ebpf::packet::{Address, Mac};
 
 use super::error::Error;
 use super::object::{Object, TEACH_PROGRAM};
@@ -53,6 +54,8 @@ pub enum Lesson {
     Flow { flow: Flow, name: Option<WireName> },
     /// An answer gave the address for the name, for so many seconds.
     Address { address: Address, time_to_live: u32, name: WireName },
+    /// The device has shown these signals, as bits by their slots.
+    Signals { device: Mac, signals: SignalSet },
 }
 
 impl Lesson {
@@ -81,6 +84,12 @@ impl Lesson {
                 record.kind = LessonKind::Address as u16;
                 (record.destination, record.time_to_live) = (halves(*address), *time_to_live);
                 Some(name)
+            }
+            Self::Signals { device, signals: [first, second, third, fourth] } => {
+                record.kind = LessonKind::Signals as u16;
+                (record.source, record.destination) = ([*first, *second], [*third, *fourth]);
+                record.name.iter_mut().zip(device.0.to_le_bytes()).for_each(|(to, from)| *to = from);
+                None
             }
         };
         if let Some(name) = name {

@@ -3,13 +3,16 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions};
+use edge_ebpf::abi::identity::{HelloKey, SignalSet};
 use edge_ebpf::abi::{CLOCK_STANDS, Clock, Counter, INTERFACE_HASH, Reason, Verdict};
 use edge_ebpf::engine::Side;
 use jiff::Timestamp;
 
 use super::counts::Counts;
+use super::observe::{Observation, Observer};
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
 use crate::config::{Conduct, TableSizes};
+use crate::dataplane;
 use crate::dataplane::error::Error;
 use crate::dataplane::interface_hash::InterfaceHash;
 use crate::dataplane::object::{CLOCK, Constants, INTERFACE_COUNTERS, Object, RULE_COUNTERS, Sharing, UNINSPECTABLE};
@@ -17,6 +20,7 @@ use crate::dataplane::pod::Value;
 use crate::dataplane::snapshot::Role;
 use crate::dataplane::tables;
 use crate::policy::compile::Compiled;
+use crate::policy::compile::identity::CompiledIdentity;
 use crate::policy::model::RuleId;
 
 /// Bytes by which an answer may be longer than the frame: the headers that go before a short quote.
@@ -38,6 +42,14 @@ pub struct KernelEngine {
     /// By slot: the rule, and whether what is counted there is only monitored.
     slots: Vec<(RuleId, bool)>,
     before: Counts,
+    /// `None`: no signal is about hellos that are known as hashes.
+    hellos: Option<Hellos>,
+}
+
+/// Tells the program the hellos that are known as hashes: a frame later than the agent would, and so in time for the frame that ends one.
+struct Hellos {
+    identity: CompiledIdentity,
+    observer: Observer,
 }
 
 /// What the program does with a frame; why, only the counters tell.
@@ -99,7 +111,9 @@ impl KernelEngine {
         let exceeded = numbered.iter().filter(|(_, rule)| rule.limit.is_some()).map(|(id, _)| (*id, false));
         let learned = numbered.iter().filter(|(_, rule)| rule.by_learned.is_some()).map(|(id, _)| (*id, true));
         let slots = decides.chain(exceeded).chain(learned).collect();
-        let mut engine = Self { object, slots, before: Counts::default() };
+        let identity = compiled.identity.clone().filter(|identity| !identity.hashed.is_empty());
+        let hellos = identity.map(|identity| Hellos { identity, observer: Observer::default() });
+        let mut engine = Self { object, slots, before: Counts::default(), hellos };
         engine.stand_at(SOME_TIME)?;
         engine.before = engine.counts()?;
         Ok(engine)
@@ -124,6 +138,9 @@ impl KernelEngine {
             Side::Inside => Role::Inside,
             Side::Outside => Role::Outside,
         };
+        if side == Side::Inside {
+            self.know_hellos(frame)?;
+        }
         let mut output = vec![0; frame.len() + ANSWER_GROWTH];
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
@@ -139,12 +156,28 @@ impl KernelEngine {
         }
     }
 
+    /// As if the agent had seen the frame's hello before.
+    fn know_hellos(&mut self, frame: &[u8]) -> Result<(), KernelEngineError> {
+        let Some(Hellos { identity, observer }) = &mut self.hellos else { return Ok(()) };
+        for (_, observation) in observer.frame(frame) {
+            if let Observation::ClientHello { ja4: Some(ja4), .. } = observation {
+                let signals = identity.signals_of_hello(&ja4);
+                if !signals.is_empty() {
+                    // Slots are the signals' own numbers here.
+                    let key = ja4.key().only(HelloKey::ALL_PARTS);
+                    dataplane::identity::know_hello(&mut self.object, key, bits(&signals))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What the program has counted so far.
     ///
     /// # Errors
     /// If the kernel does not let its counters be read.
     pub fn counts(&self) -> Result<Counts, KernelEngineError> {
-        let Self { object, slots, before: _ } = self;
+        let Self { object, slots, before: _, hellos: _ } = self;
         Ok(Counts {
             rules: counters(object, RULE_COUNTERS, slots.len())?,
             verdicts: counters(object, INTERFACE_COUNTERS, Verdict::ALL.len())?,
@@ -194,6 +227,13 @@ impl Engine for KernelEngine {
         let act = self.act_on(side, frame)?;
         Ok(self.explained(act)?)
     }
+}
+
+fn bits(signals: &[u32]) -> SignalSet {
+    signals.iter().fold(SignalSet::default(), |mut set, signal| {
+        set[*signal as usize / 64] |= 1 << (signal % 64);
+        set
+    })
 }
 
 /// The first `count` counters of `map`, summed over the CPUs.

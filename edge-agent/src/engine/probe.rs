@@ -158,7 +158,7 @@ mod tests {
     use edge_ebpf::abi::Verdict;
 
     use super::*;
-    use crate::engine::observe::{Observation, Observer};
+    use crate::engine::observe::Observer;
     use crate::policy::expectation::Expectation;
     use crate::policy::model::Family;
     use crate::policy::problem::Place;
@@ -189,16 +189,21 @@ mod tests {
         let carried = || Carried::Name(name.parse().expect("a name"));
         let name = name.to_lowercase();
         let (tcp, udp) = (PortProtocol::Tcp, PortProtocol::Udp);
-        for (service, expected) in [
-            (port(udp, 53), Observation::DnsQuery { name: name.clone() }),
-            (port(tcp, 53), Observation::DnsQuery { name: name.clone() }),
-            (port(tcp, 80), Observation::HttpRequest { host: Some(name.clone()), user_agent: None }),
-            (port(tcp, 443), Observation::ClientHello { sni: Some(name.clone()) }),
-            (port(tcp, 8883), Observation::ClientHello { sni: Some(name.clone()) }),
+        for (service, (kind, key)) in [
+            (port(udp, 53), ("dns_query", "name")),
+            (port(tcp, 53), ("dns_query", "name")),
+            (port(tcp, 80), ("http_request", "host")),
+            (port(tcp, 443), ("client_hello", "sni")),
+            (port(tcp, 8883), ("client_hello", "sni")),
         ] {
             for destination in ["192.0.2.1", "2001:db8::1"] {
                 let seen = Observer::default().frame(&packet(&test(destination, service, carried()), 40_000).build());
-                assert_eq!(seen, [(Mac(0x6409_8000_0001), expected.clone())], "{service:?} {destination}");
+                let [(Mac(0x6409_8000_0001), observation)] = seen.as_slice() else { panic!("{service:?} {destination}: {seen:?}") };
+                assert_eq!(
+                    (observation.kind(), observation.json()[key].as_str()),
+                    (kind, Some(name.as_str())),
+                    "{service:?} {destination}"
+                );
             }
         }
     }

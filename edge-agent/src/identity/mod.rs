@@ -1,3 +1,4 @@
 //! What devices are known by beside their MACs, as the agent sees it.
 
 pub mod ja4;
+pub mod p0f;

@@ -25,16 +25,22 @@ pub enum CopyKind {
     AnswerOverTcp = 1,
     /// A DNS answer of more bytes or records than the program reads.
     LongAnswer = 2,
+    /// A frame that tells something new of its device: a SYN, a DHCP message, an HTTP request, an announcement of mDNS or SSDP.
+    Fact = 3,
+    /// A ClientHello of a kind that is new of its device: [`HELLO_HEAD`] bytes that begin with the device's MAC, then the hello's body.
+    Hello = 4,
 }
 
 impl CopyKind {
-    pub const ALL: [Self; 3] = [Self::Initial, Self::AnswerOverTcp, Self::LongAnswer];
+    pub const ALL: [Self; 5] = [Self::Initial, Self::AnswerOverTcp, Self::LongAnswer, Self::Fact, Self::Hello];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Initial => "quic_initial",
             Self::AnswerOverTcp => "answer_over_tcp",
             Self::LongAnswer => "long_answer",
+            Self::Fact => "fact",
+            Self::Hello => "client_hello",
         }
     }
 
@@ -49,6 +55,9 @@ pub const COPIES: u32 = 1 << 20;
 pub const MAX_INITIAL: usize = 2048;
 /// Bytes that are copied of a frame with a DNS answer, which may be several that the kernel has put together.
 pub const MAX_ANSWER: usize = 16_384;
+
+/// Bytes before a hello's body in its copy.
+pub const HELLO_HEAD: usize = 8;
 
 /// Bytes of Initials, and as many of answers, that a CPU copies in an epoch of [`super::ReportBudget`].
 pub const COPIES_EACH: u32 = 256 << 10;
@@ -100,6 +109,8 @@ pub enum LessonKind {
     Flow = 0,
     /// An answer gave the address for the name.
     Address = 1,
+    /// The device has these signals: its MAC is the name's first eight bytes as a number, the signals are source and destination.
+    Signals = 2,
 }
 
 /// What became of a lesson; the program returns it.

@@ -29,10 +29,12 @@ pub enum FactKind {
     UserAgent = 7,
     /// The first part of a JA4: ten letters.
     Hello = 8,
+    /// A message of mDNS or SSDP. No signal is about it: the agent reads it.
+    Announcement = 9,
 }
 
 impl FactKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DhcpParameters,
         Self::DhcpVendorClass,
         Self::DhcpHostName,
@@ -42,6 +44,7 @@ impl FactKind {
         Self::TcpSyn,
         Self::UserAgent,
         Self::Hello,
+        Self::Announcement,
     ];
 }
 /// Places in a table by kind: a power of two, so that an index needs only a mask.
@@ -115,6 +118,9 @@ impl HelloParts {
 }
 /// Entries of the table from keys to signals.
 pub const MAX_HELLO_KEYS: u32 = 16_384;
+
+/// Facts of which it is known that the agent was told: a power of two.
+pub const MAX_TOLD: u32 = 1 << 16;
 
 /// What is kept of a device, beside the table that finds it.
 #[repr(C)]

@@ -62,6 +62,9 @@ static SIGNATURE_COUNT: Constant<u32> = Constant(MAX_SIGNATURES as u32);
 /// Whether devices are known by more than their MACs.
 #[unsafe(no_mangle)]
 static HAS_IDENTITY: Constant<u32> = Constant(1);
+/// Whether the agent is told what is new of devices.
+#[unsafe(no_mangle)]
+static OBSERVES: Constant<u32> = Constant(1);
 /// Whether a signal is about names, or about signatures.
 #[unsafe(no_mangle)]
 static HAS_ASKED: Constant<u32> = Constant(1);
@@ -205,7 +208,16 @@ pub fn has_names() -> bool {
 /// Whether packets may have to be looked into at all.
 #[inline(always)]
 pub fn looks_inside() -> bool {
-    has_names() || has_identity()
+    has_names() || identifies()
+}
+/// Whether packets are looked into for what they tell of their devices.
+#[inline(always)]
+pub fn identifies() -> bool {
+    has_identity() || observes()
+}
+#[inline(always)]
+pub fn observes() -> bool {
+    OBSERVES.get() != 0
 }
 #[inline(always)]
 pub fn has_identity() -> bool {
@@ -235,12 +247,17 @@ pub fn hello_shapes() -> u32 {
 /// Whether a signal is about hellos.
 #[inline(always)]
 pub fn has_hellos() -> bool {
-    HELLO_SHAPES.get() != 0 || fact_start(FactKind::Hello) != 0
+    HELLO_SHAPES.get() != 0 || fact_start(FactKind::Hello) != 0 || observes()
+}
+/// Whether anybody wants to know such a fact.
+#[inline(always)]
+pub fn wants(kind: FactKind) -> bool {
+    fact_start(kind) != 0 || observes()
 }
 /// Whether hellos, requests and queries are read of every device.
 #[inline(always)]
 pub fn reads_of_all() -> bool {
-    has_asked() || has_hellos() || fact_start(FactKind::UserAgent) != 0
+    has_asked() || has_hellos() || wants(FactKind::UserAgent)
 }
 #[inline(always)]
 pub fn device_mask() -> u32 {

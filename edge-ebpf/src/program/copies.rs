@@ -5,14 +5,14 @@
 
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
-    helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    helpers::generated::{bpf_probe_read_kernel, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     macros::map,
     maps::PerCpuArray,
 };
 use edge_ebpf::{
     abi::{
         OnUninspectable, Reason,
-        beside::{COPIES_EACH, COPIES_OF_DEVICE, COPY_DEVICES, CopyHeader, CopyKind, CopyState, MAX_ANSWER, MAX_INITIAL},
+        beside::{COPIES_EACH, COPIES_OF_DEVICE, COPY_DEVICES, CopyHeader, CopyKind, CopyState, HELLO_HEAD, MAX_ANSWER, MAX_INITIAL},
     },
     inspect::secret::mix,
     packet::{Mac, access::bounded},
@@ -56,6 +56,49 @@ pub extern "C" fn edge_copy_initial(context: *mut xdp_md) -> u32 {
     0
 }
 
+/// Copies the frame in hand, which tells something new of its device. 0: it was not copied.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_copy_fact(context: *mut xdp_md) -> u32 {
+    let (Some(packet), Some(copy)) = (in_hand::get(), COPY.get_ptr_mut(0)) else { return 0 };
+    // SAFETY: the context is the kernel's.
+    let whole = unsafe { bpf_xdp_get_buff_len(context) } as u32;
+    let Some(length) = within::<MAX_INITIAL>(whole) else { return 0 };
+    if !affordable(length as u32, Some(packet.device)) {
+        return 0;
+    }
+    let loaded = bounded::<{ MAX_INITIAL - 1 }>(length - 1) + 1;
+    // SAFETY: as in `edge_copy_initial`.
+    if unsafe { bpf_xdp_load_bytes(context, 0, (&raw mut (*copy).bytes).cast(), loaded as u32) } != 0 {
+        return 0;
+    }
+    send(copy, CopyKind::Fact as u32, whole, length).into()
+}
+
+/// Copies the body of the hello in hand. `held`: the bytes it was put together in, else it is in the frame.
+#[inline(always)]
+pub fn hello(context: *mut xdp_md, held: Option<*const u8>, start: u32, end: u32) -> bool {
+    let (Some(packet), Some(copy)) = (in_hand::get(), COPY.get_ptr_mut(0)) else { return false };
+    let Some(length) = within::<{ MAX_HELLO }>(end.wrapping_sub(start)) else { return false };
+    if !affordable((HELLO_HEAD + length) as u32, Some(packet.device)) {
+        return false;
+    }
+    let loaded = bounded::<{ MAX_HELLO - 1 }>(length - 1) + 1;
+    // SAFETY: a live map value of this CPU with room for that many bytes; the kernel checks the frame's bounds, and who held the bytes theirs.
+    let copied = unsafe {
+        (&raw mut (*copy).bytes).cast::<u64>().write_unaligned(packet.device.0);
+        let to = (&raw mut (*copy).bytes).cast::<u8>().wrapping_add(HELLO_HEAD);
+        match held {
+            Some(from) => bpf_probe_read_kernel(to.cast(), loaded as u32, from.cast()),
+            None => bpf_xdp_load_bytes(context, start, to.cast(), loaded as u32),
+        }
+    };
+    copied == 0 && send(copy, CopyKind::Hello as u32, (HELLO_HEAD + length) as u32, HELLO_HEAD + length)
+}
+
+/// Bytes of a hello's body: as many as are put together.
+const MAX_HELLO: usize = 4096;
+
 /// Copies the frame of an answer to the ring. `kind`: a [`CopyKind`].
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -84,7 +127,7 @@ fn within<const MAX: usize>(whole: u32) -> Option<usize> {
 }
 
 #[inline(always)]
-fn send(copy: *mut Copied, kind: u32, whole: u32, length: usize) {
+fn send(copy: *mut Copied, kind: u32, whole: u32, length: usize) -> bool {
     // SAFETY: a live map value of this CPU; header and bytes lie behind each other, and there are at most `MAX_ANSWER` of these.
     let sent = unsafe {
         (*copy).header = CopyHeader { kind, generation: constants::generation(), length: whole, reserved: 0 };
@@ -96,6 +139,7 @@ fn send(copy: *mut Copied, kind: u32, whole: u32, length: usize) {
     if sent.is_err() {
         suppressed();
     }
+    sent.is_ok()
 }
 
 #[inline(always)]

@@ -5,12 +5,15 @@ use aya_ebpf::{bindings::xdp_md, macros::map, maps::PerCpuArray, programs::XdpCo
 use edge_ebpf::{
     abi::{
         MAX_SIGNATURES, POOL,
-        identity::{DEVICE_WAYS, DeviceState, FactKind, FactState, GroupOp, HelloKey, HelloParts, MAX_FACT, SIGNAL_WORDS, SignalSet},
+        identity::{
+            DEVICE_WAYS, DeviceState, FactKind, FactState, GroupOp, HelloKey, HelloParts, MAX_FACT, MAX_TOLD, SIGNAL_WORDS, SignalSet,
+        },
     },
     identity::{
         automaton::{self, States},
         device,
         dhcp::{self, Said},
+        fact_hash,
         groups::{self, Groups, Membership},
         hello, syn, user_agent,
     },
@@ -24,7 +27,7 @@ use edge_ebpf::{
 };
 
 use super::{
-    atomic, clock, constants,
+    atomic, clock, constants, copies,
     frame::Context,
     in_hand,
     learned::Secret,
@@ -141,12 +144,20 @@ pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     let (_, port) = packet.ports(frame);
     let tcp = packet.protocol == protocol::TCP;
     if tcp && packet.segment(frame).opens {
-        return constants::fact_start(FactKind::TcpSyn) != 0 || constants::reads_of_all();
+        return constants::wants(FactKind::TcpSyn) || constants::reads_of_all();
     }
-    if packet.protocol == protocol::UDP && (port == dhcp::SERVER || port == dhcp::SERVER_6) {
+    if packet.protocol == protocol::UDP && (port == dhcp::SERVER || port == dhcp::SERVER_6 || announces(port)) {
         return true;
     }
     (constants::reads_of_all() || constants::has_shown()) && super::inspect::payload_concerns(frame, packet)
+}
+
+/// mDNS (RFC 6762) and SSDP (UPnP Device Architecture), which only the agent reads.
+#[inline(always)]
+fn announces(port: u16) -> bool {
+    const MDNS: u16 = 5353;
+    const SSDP: u16 = 1900;
+    constants::observes() && (port == MDNS || port == SSDP)
 }
 
 /// Notes what the headers of the packet in hand tell of its device, and finds its row.
@@ -159,11 +170,14 @@ pub extern "C" fn edge_identify(context: *mut xdp_md) -> u32 {
     let (_, port) = packet.ports(&frame.frame());
     if packet.fault.is_none() && !matches!(packet.family, Family::None) && !matches!(packet.fragment, Fragment::Later) {
         if packet.protocol == protocol::TCP {
-            if constants::fact_start(FactKind::TcpSyn) != 0 && packet.segment(&frame.frame()).opens {
+            if constants::wants(FactKind::TcpSyn) && packet.segment(&frame.frame()).opens {
                 edge_syn(context);
             }
         } else if packet.protocol == protocol::UDP && (port == dhcp::SERVER || port == dhcp::SERVER_6) {
             edge_dhcp(context);
+        } else if packet.protocol == protocol::UDP && announces(port) {
+            let (start, end) = packet.payload(&frame.frame());
+            fact(context, FactKind::Announcement, Span::new(start, end));
         }
     }
     edge_device();
@@ -179,7 +193,7 @@ pub extern "C" fn edge_syn(context: *mut xdp_md) -> u32 {
     let length = syn::read(&frame.frame(), packet, &mut Text(&mut buffers.text));
     if length != 0 {
         buffers.text_length = (BEFORE + length) as u64;
-        edge_fact(FactKind::TcpSyn as u32);
+        edge_fact(context, FactKind::TcpSyn as u32);
     }
     0
 }
@@ -243,12 +257,12 @@ pub extern "C" fn edge_dhcp_read(context: *mut xdp_md) -> u32 {
 /// A fact that lies in the frame.
 #[inline(always)]
 fn fact(context: *mut xdp_md, kind: FactKind, Span { start, end }: Span) {
-    if start >= end || constants::fact_start(kind) == 0 {
+    if start >= end || !constants::wants(kind) {
         return;
     }
     let length = (end - start) as usize;
     if names::load_text(context, start as usize, if length > MAX_FACT { MAX_FACT } else { length }) {
-        edge_fact(kind as u32);
+        edge_fact(context, kind as u32);
     }
 }
 
@@ -262,10 +276,20 @@ impl States for Automaton {
     }
 }
 
-/// Notes what the fact in the text is. `kind`: a [`FactKind`].
+/// Notes what the fact in the text is, and tells the agent of it. `kind`: a [`FactKind`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_fact(kind: u32) -> u32 {
+pub extern "C" fn edge_fact(context: *mut xdp_md, kind: u32) -> u32 {
+    if constants::observes() {
+        edge_tell(context, kind);
+    }
+    edge_walk(kind)
+}
+
+/// Notes what the fact in the text is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_walk(kind: u32) -> u32 {
     let Some(buffers) = names::buffers() else { return 0 };
     let first = constants::fact_start_of(kind);
     if first == 0 {
@@ -279,12 +303,50 @@ pub extern "C" fn edge_fact(kind: u32) -> u32 {
     0
 }
 
+/// Copies the frame in hand for the agent, if it was not told the fact in the text before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_tell(context: *mut xdp_md, kind: u32) -> u32 {
+    let (Some(buffers), Some(found), Some(packet)) = (names::buffers(), in_hand::found(), in_hand::get()) else { return 0 };
+    let length = buffers.text_length as usize;
+    let hash = fact_hash(&Held::new(&buffers.text, length), BEFORE, length, buffers.state.flow_hash);
+    let hash = secret::mix(hash ^ packet.device.0 ^ u64::from(kind) << 56);
+    if found.copied != 0 || !is_new(hash) {
+        return 0;
+    }
+    if copies::edge_copy_fact(context) != 0 {
+        found.copied = 1;
+        told(hash);
+    }
+    0
+}
+
+#[inline(always)]
+fn is_new(hash: u64) -> bool {
+    maps::TOLD.get(hash as u32 & (MAX_TOLD - 1)).is_some_and(|told| *told != hash)
+}
+
+#[inline(always)]
+fn told(hash: u64) {
+    if let Some(told) = maps::TOLD.get_ptr_mut(hash as u32 & (MAX_TOLD - 1)) {
+        // SAFETY: a live map value, written in one instruction.
+        unsafe { told.write_volatile(hash) };
+    }
+}
+
 /// Has the signals of a set noted.
 #[inline(always)]
 fn note(set: u32) {
     if set != 0
-        && let (Some(set), Some(computed)) = (maps::SIGNAL_SETS.get(set), computed(OF_PACKET))
+        && let Some(set) = maps::SIGNAL_SETS.get(set)
     {
+        note_set(set);
+    }
+}
+
+#[inline(always)]
+fn note_set(set: &SignalSet) {
+    if let Some(computed) = computed(OF_PACKET) {
         for (word, signals) in computed.signals.iter_mut().zip(set) {
             *word |= signals;
         }
@@ -309,7 +371,7 @@ pub extern "C" fn edge_identify_shown(context: *mut xdp_md, what: u32) -> u32 {
             Read::Segment | Read::Appended if constants::has_hellos() => {
                 edge_hello(context);
             }
-            Read::Request if constants::fact_start(FactKind::UserAgent) != 0 => {
+            Read::Request if constants::wants(FactKind::UserAgent) => {
                 edge_user_agent(context);
             }
             _ => {}
@@ -379,12 +441,37 @@ pub extern "C" fn edge_hello(context: *mut xdp_md) -> u32 {
             unsafe { (&raw mut buffers.text[BEFORE]).cast::<u64>().wrapping_add(word).write_unaligned(*letters) };
         }
         buffers.text_length = (BEFORE + 10) as u64;
-        edge_fact(FactKind::Hello as u32);
+        // The whole hello is told below.
+        edge_walk(FactKind::Hello as u32);
+    }
+    if constants::observes() {
+        edge_tell_hello(context);
     }
     for parts in 1..8 {
         if constants::hello_shapes() >> parts & 1 != 0 {
             edge_hello_key(parts);
         }
+    }
+    0
+}
+
+/// Copies the hello in hand for the agent, if it was not told one with its key before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_tell_hello(context: *mut xdp_md) -> u32 {
+    let (Some(buffers), Some(key), Some(packet)) = (names::buffers(), HELLO.get(0), in_hand::get()) else { return 0 };
+    let HelloKey { letters: [first, last], ciphers, extensions } = *key;
+    let hash = secret::mix(first ^ ciphers.rotate_left(17) ^ extensions.rotate_left(31) ^ last << 32 ^ packet.device.0);
+    if !is_new(hash) {
+        return 0;
+    }
+    let Span { start, end } = buffers.state.body;
+    if buffers.state.in_pieces != 0 {
+        if copies::hello(context, Some(names::held_from(buffers, start as usize)), start, end) {
+            told(hash);
+        }
+    } else if copies::hello(context, None, start, end) {
+        told(hash);
     }
     0
 }
@@ -397,7 +484,7 @@ pub extern "C" fn edge_hello_key(parts: u32) -> u32 {
     let key = key.only(HelloParts(parts as u8));
     // SAFETY: read at once.
     if let Some(set) = unsafe { maps::HELLO_KEYS.get(key) } {
-        note(*set);
+        note_set(set);
     }
     0
 }

@@ -91,7 +91,7 @@ fn flow_hash(frame: &Frame<'_>, packet: &Packet) -> u64 {
 #[inline(never)]
 pub extern "C" fn edge_inspect_begin(context: *mut xdp_md) -> u32 {
     let (Some(packet), Some(found)) = (in_hand::get(), in_hand::found()) else { return 0 };
-    if !constants::has_identity() {
+    if !constants::identifies() {
         found.device = constants::row(edge_mac_class(packet.device.0));
     }
     let interest = interest(found.device);
@@ -116,8 +116,8 @@ fn interest(device: u32) -> Interest {
         named |= rules & constants::named(word);
         signed |= rules & constants::signed(word);
     }
-    let signatures = signed != 0 || constants::has_identity() && constants::has_shown();
-    Interest { names: named != 0, signatures, reads: named != 0 || constants::has_identity() && constants::reads_of_all() }
+    let signatures = signed != 0 || constants::has_shown();
+    Interest { names: named != 0, signatures, reads: named != 0 || constants::reads_of_all() }
 }
 
 /// What follows from what was read. `what`: a [`Reading`], and the [`Read`] above it.
@@ -328,7 +328,7 @@ impl Steps for Functions {
     }
     #[inline(always)]
     fn identify(&mut self, read: Read, reading: Reading) {
-        if constants::has_identity() && (constants::reads_of_all() || constants::has_shown()) {
+        if constants::reads_of_all() || constants::has_shown() {
             identity::edge_identify_shown(self.0, (read as u32) << 8 | reading as u32);
         }
     }

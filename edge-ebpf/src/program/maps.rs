@@ -10,7 +10,7 @@ use edge_ebpf::{
         MAX_INTERFACES, MAX_RULES, NameRules, Node, RULE_SLOTS, RateEntry, Reason, ReportBudget, ReportState, RuleEntry, Stamp, Stretch,
         Verdict,
         beside::{self, CopyState},
-        identity::{DeviceBucket, DeviceState, FactState, HelloKey, MAX_HELLO_KEYS, MacFacts, SignalSet},
+        identity::{DeviceBucket, DeviceState, FactState, HelloKey, MAX_HELLO_KEYS, MAX_TOLD, MacFacts, SignalSet},
     },
     inspect::{
         flow::FlowBucket,
@@ -88,13 +88,16 @@ pub static DEVICE_ROWS: Array<u64> = Array::with_max_entries(1, 0);
 pub static FACT_STATES: Array<FactState> = Array::with_max_entries(1, 0);
 #[map]
 pub static SIGNAL_SETS: Array<SignalSet> = Array::with_max_entries(1, 0);
-/// Numbers of sets.
 #[map]
-pub static HELLO_KEYS: HashMap<HelloKey, u32> = HashMap::with_max_entries(MAX_HELLO_KEYS, 0);
+pub static HELLO_KEYS: HashMap<HelloKey, SignalSet> = HashMap::with_max_entries(MAX_HELLO_KEYS, 0);
 #[map]
 pub static GROUP_OPS: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static MAC_FACTS: Array<MacFacts> = Array::with_max_entries(1, 0);
+
+/// Hashes of facts that the agent was told, each where it belongs by itself: one that another took the place of is told again.
+#[map]
+pub static TOLD: Array<u64> = Array::with_max_entries(MAX_TOLD, 0);
 
 /// `BPF_F_MMAPABLE`
 const MAPPED: u32 = 1 << 10;

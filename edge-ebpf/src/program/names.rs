@@ -139,6 +139,12 @@ pub fn held(buffers: &Buffers) -> Held<'_, BYTES> {
     Held::new(&buffers.bytes, buffers.bytes_length as usize)
 }
 
+/// Where the bytes of a hello in pieces lie from there on.
+#[inline(always)]
+pub fn held_from(buffers: &Buffers, start: usize) -> *const u8 {
+    (&raw const buffers.bytes).cast::<u8>().wrapping_add(bounded::<{ BYTES / 2 - 1 }>(start))
+}
+
 /// Walks the name in the text, in DNS wire form. Returns a [`Walked`]: the text's offset behind it.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -220,7 +220,7 @@ impl<const INLINE: bool, const IN_HAND: bool> engine::Tables for Tables<INLINE, 
     }
     #[inline(always)]
     fn has_identity(&self) -> bool {
-        constants::has_identity()
+        constants::identifies()
     }
     #[inline(always)]
     fn named(&self, word: usize) -> u64 {

@@ -26,7 +26,7 @@ use edge_ebpf::{
 };
 
 use super::{
-    constants,
+    constants, identity,
     learned::{self, Secret},
     maps,
     names::Table,
@@ -61,7 +61,13 @@ fn lesson<'a>() -> Option<&'a mut Lesson> {
 /// Takes a [`LessonRecord`] and returns a [`Taught`].
 #[xdp]
 pub fn edge_teach(context: XdpContext) -> u32 {
-    if !constants::has_names() || !load(context.ctx) {
+    if !constants::looks_inside() || !load(context.ctx) {
+        return Taught::Refused as u32;
+    }
+    if lesson().is_some_and(|lesson| lesson.record.kind == LessonKind::Signals as u16) {
+        return edge_teach_signals();
+    }
+    if !constants::has_names() {
         return Taught::Refused as u32;
     }
     let number = match lesson() {
@@ -75,6 +81,21 @@ pub fn edge_teach(context: XdpContext) -> u32 {
         _ => 0,
     };
     if number == NO_NAME { Taught::Refused as u32 } else { edge_teach_number(number) }
+}
+
+/// Notes a device's signals.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn edge_teach_signals() -> u32 {
+    let Some(Lesson { record, .. }) = lesson() else { return Taught::Refused as u32 };
+    if !constants::has_identity() {
+        return Taught::Unwatched as u32;
+    }
+    let [a, b, c, d, e, f, g, h, ..] = record.name;
+    let ([first, second], [third, fourth]) = (record.source, record.destination);
+    identity::prepare(identity::OF_LESSON, [first, second, third, fourth]);
+    identity::edge_note_signals(u64::from_le_bytes([a, b, c, d, e, f, g, h]), identity::OF_LESSON);
+    Taught::Watched as u32
 }
 
 /// In place of a number.

@@ -181,7 +181,7 @@ fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
     if edge_parse(context) == 0 {
         return xdp_action::XDP_ABORTED;
     }
-    if constants::has_identity() && matches!(side, Side::Inside) {
+    if constants::identifies() && matches!(side, Side::Inside) {
         identity::edge_identify(context);
     }
     inspect::look_into(context, side);

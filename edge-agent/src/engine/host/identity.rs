@@ -14,6 +14,7 @@ use edge_ebpf::name::Span;
 use edge_ebpf::packet::access::Frame;
 use edge_ebpf::packet::{Family, Fragment, Mac, Packet, protocol};
 
+use crate::identity::ja4::{self, Ja4};
 use crate::policy::compile::Compiled;
 use crate::policy::compile::identity::CompiledIdentity;
 
@@ -62,7 +63,11 @@ impl<'a> Devices<'a> {
 
     /// A slot is the signal's own number here.
     fn add(&self, set: u32, signals: &mut SignalSet) {
-        for signal in self.identity.sets.get(set as usize).into_iter().flatten() {
+        self.add_all(self.identity.sets.get(set as usize).map_or(&[], Vec::as_slice), signals);
+    }
+
+    fn add_all(&self, numbers: &[u32], signals: &mut SignalSet) {
+        for signal in numbers {
             signals[*signal as usize / 64 % SIGNAL_WORDS] |= 1 << (signal % 64);
         }
     }
@@ -118,6 +123,12 @@ impl<'a> Devices<'a> {
         let Some(key) = hello::read(&Frame::new(bytes), start as usize, end as usize, Transport::Tcp) else { return };
         let [first, last] = key.letters.map(u64::to_le_bytes);
         self.fact(FactKind::Hello, &[&first[..], &last[..2]].concat(), signals);
+        // As if the agent had seen it before.
+        if !self.identity.hashed.is_empty()
+            && let Some(ja4) = Ja4::of_hello(part(bytes, Span { start, end }), ja4::Transport::Tcp)
+        {
+            self.add_all(&self.identity.signals_of_hello(&ja4), signals);
+        }
         for parts in 1..=HelloKey::ALL_PARTS.0 {
             if let Some(set) = self.hellos.get(&key.only(HelloParts(parts))) {
                 self.add(*set, signals);
@@ -144,11 +155,6 @@ impl<'a> Devices<'a> {
         for (_, entry) in (0..).zip(&self.compiled.signatures).filter(|(index, _)| bits >> index & 1 != 0) {
             self.add(u32::from(entry.signals), signals);
         }
-    }
-
-    /// Knows a hello's key as a set of signals from now on.
-    pub fn know(&mut self, key: HelloKey, set: u32) {
-        self.hellos.insert(key, set);
     }
 
     /// Notes the device's signals. `class`: of its MAC.

@@ -66,7 +66,7 @@ impl Engine for HostEngine<'_> {
     }
 
     fn answer(&mut self, frame: &[u8]) -> Result<(), EngineError> {
-        let Conduct { on_uninspectable: _, dns_reject: _, learned } = self.tables.conduct;
+        let Conduct { on_uninspectable: _, dns_reject: _, learned, observes: _ } = self.tables.conduct;
         if self.tables.compiled.names.is_some() {
             self.inspector.learn(frame, learned, self.second());
         }

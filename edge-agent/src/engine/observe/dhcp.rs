@@ -51,6 +51,7 @@ pub fn read(payload: &[u8]) -> Option<Dhcp> {
         let text = || Some(String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
         match (*kind, value) {
             (MESSAGE_TYPE, [message]) => dhcp.message = Some(*message),
+            (MESSAGE_TYPE, _) => dhcp.message = None,
             (PARAMETERS, _) => dhcp.params = value.to_vec(),
             (VENDOR_CLASS, _) => dhcp.vendor_class = text(),
             (HOST_NAME, _) => dhcp.hostname = text(),

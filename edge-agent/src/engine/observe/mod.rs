@@ -3,6 +3,8 @@
 //! The names are read by the library that is in the kernel program, out of streams put together here: no verdict waits for a capture.
 
 mod dhcp;
+mod dhcp6;
+mod dtls;
 mod http;
 pub mod segment;
 mod stream;
@@ -19,14 +21,18 @@ use serde_json::{Value, json};
 
 use self::segment::{Flow, Segment};
 use self::stream::Stream;
+use crate::identity::ja4::{self, Ja4};
+use crate::identity::p0f;
 use crate::quic;
 
 pub use self::dhcp::Dhcp;
+pub use self::dhcp6::Dhcp6;
 pub use self::syn::TcpSyn;
 
 /// Where queries are asked, and where DHCP servers listen.
 const DNS: u16 = 53;
 const DHCP_SERVER: u16 = 67;
+const DHCP6_SERVER: u16 = 547;
 /// Where mirrored frames go to: switches and clouds send them in VXLAN (RFC 7348) or Geneve (RFC 8926).
 const VXLAN: u16 = 4789;
 const GENEVE: u16 = 6081;
@@ -38,12 +44,18 @@ pub enum Observation {
     DnsQuery {
         name: String,
     },
-    /// Over TCP.
+    /// Over TCP. One in the form of SSL 2 has no JA4.
     ClientHello {
         sni: Option<String>,
+        ja4: Option<Ja4>,
     },
     QuicClientHello {
         sni: Option<String>,
+        ja4: Option<Ja4>,
+    },
+    DtlsClientHello {
+        sni: Option<String>,
+        ja4: Option<Ja4>,
     },
     /// As the headers have them.
     HttpRequest {
@@ -51,6 +63,7 @@ pub enum Observation {
         user_agent: Option<String>,
     },
     Dhcp(Dhcp),
+    Dhcp6(Dhcp6),
     TcpSyn(TcpSyn),
 }
 
@@ -60,8 +73,10 @@ impl Observation {
             Self::DnsQuery { .. } => "dns_query",
             Self::ClientHello { .. } => "client_hello",
             Self::QuicClientHello { .. } => "quic_client_hello",
+            Self::DtlsClientHello { .. } => "dtls_client_hello",
             Self::HttpRequest { .. } => "http_request",
             Self::Dhcp(_) => "dhcp",
+            Self::Dhcp6(_) => "dhcp6",
             Self::TcpSyn(_) => "tcp_syn",
         }
     }
@@ -70,15 +85,21 @@ impl Observation {
     pub fn json(&self) -> Value {
         match self {
             Self::DnsQuery { name } => json!({"name": name}),
-            Self::ClientHello { sni } | Self::QuicClientHello { sni } => json!({"sni": sni}),
+            Self::ClientHello { sni, ja4 } | Self::QuicClientHello { sni, ja4 } | Self::DtlsClientHello { sni, ja4 } => {
+                json!({"sni": sni, "ja4": ja4.as_ref().map(Ja4::to_string), "ja4_r": ja4.as_ref().map(Ja4::raw)})
+            }
             Self::HttpRequest { host, user_agent } => json!({"host": host, "user_agent": user_agent}),
             Self::Dhcp(Dhcp { device: _, message, params, vendor_class, hostname }) => {
                 let message = message.map(|message| message.to_string());
                 json!({"message": message, "params": params, "vendor_class": vendor_class, "hostname": hostname})
             }
-            Self::TcpSyn(TcpSyn { ttl, window, options, mss, wscale }) => {
-                json!({"ttl": ttl, "window": window, "options": options, "mss": mss, "wscale": wscale})
+            Self::Dhcp6(Dhcp6 { params, vendor_class, hostname }) => {
+                json!({"params": params, "vendor_class": vendor_class, "hostname": hostname})
             }
+            Self::TcpSyn(TcpSyn { ttl, window, options, mss, wscale, shape }) => json!({
+                "ttl": ttl, "window": window, "options": options, "mss": mss, "wscale": wscale,
+                "p0f": p0f::text(shape), "quirks": p0f::quirks(shape),
+            }),
         }
     }
 }
@@ -111,7 +132,11 @@ impl Observer {
         if !tcp.payload.is_empty() {
             let sequence = if tcp.is_first() { tcp.sequence.wrapping_add(1) } else { tcp.sequence };
             let stream = self.streams.entry(segment.flow).or_insert_with(|| Stream::after(sequence));
-            stream.segment(sequence, tcp.payload, segment.flow.destination_port == DNS, &mut seen);
+            let dns = segment.flow.destination_port == DNS;
+            // No message that is read begins with zero, but for DNS' length.
+            if dns || !tcp.is_padding() || !stream.is_between_messages(sequence) {
+                stream.segment(sequence, tcp.payload, dns, &mut seen);
+            }
         }
         seen.into_iter().map(|observation| (segment.device, observation)).collect()
     }
@@ -128,13 +153,24 @@ impl Observer {
         {
             return vec![(dhcp.device, Observation::Dhcp(dhcp))];
         }
+        if destination_port == DHCP6_SERVER
+            && let Some(dhcp) = dhcp6::read(payload)
+        {
+            return vec![(segment.device, Observation::Dhcp6(dhcp))];
+        }
+        if let Some(hello) = dtls::read(payload) {
+            return vec![(segment.device, hello)];
+        }
         if destination_port == DNS || source_port == DNS {
             let name = text::first_question(payload, Transport::Udp);
             return name.map(|name| (segment.device, Observation::DnsQuery { name })).into_iter().collect();
         }
         let hello = self.quic.entry(segment.flow).or_default().datagram(payload);
-        let read = hello.and_then(|hello| text::server_name(&hello));
-        read.map(|sni| (segment.device, Observation::QuicClientHello { sni })).into_iter().collect()
+        let read = hello.and_then(|hello| {
+            let ja4 = Ja4::of_hello(&hello, ja4::Transport::Quic);
+            text::server_name(&hello).map(|sni| Observation::QuicClientHello { sni, ja4 })
+        });
+        read.map(|hello| (segment.device, hello)).into_iter().collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A packet's transport header and payload, bounded by what the headers announce and by what was captured.
 
+use edge_ebpf::identity::syn::{self, ShapeBytes};
 use edge_ebpf::packet::{Address, Family, Fragment, Mac, Packet, access::Frame, protocol};
 
 /// One direction of a connection.
@@ -21,6 +22,8 @@ pub struct Segment<'a> {
     pub ttl: u8,
     /// From the transport header on.
     transport: &'a [u8],
+    frame: &'a [u8],
+    packet: Packet,
 }
 
 pub struct Tcp<'a> {
@@ -33,11 +36,18 @@ pub struct Tcp<'a> {
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
+/// Without options there are so many bytes between the header and the end of the shortest frame.
+const PADDING: usize = 6;
 
 impl Tcp<'_> {
     /// The first segment of a connection.
     pub fn is_first(&self) -> bool {
         self.flags & (SYN | ACK) == SYN
+    }
+
+    /// What fills an acknowledgement up to Ethernet's shortest frame, and is counted as data by some senders.
+    pub fn is_padding(&self) -> bool {
+        self.flags == ACK && self.payload.len() <= PADDING && self.payload.iter().all(|byte| *byte == 0)
     }
 }
 
@@ -63,7 +73,7 @@ impl<'a> Segment<'a> {
         let (source_port, destination_port) = packet.ports(&view);
         let Packet { device, destination, protocol, .. } = packet;
         let flow = Flow { source: packet.source(&view), destination, source_port, destination_port, protocol };
-        Some(Self { device, flow, protocol, ttl, transport })
+        Some(Self { device, flow, protocol, ttl, transport, frame, packet })
     }
 
     pub fn tcp(&self) -> Option<Tcp<'a>> {
@@ -76,6 +86,13 @@ impl<'a> Segment<'a> {
             options: header.get(20..length)?,
             payload: header.get(length..)?,
         })
+    }
+
+    /// How a connection's first segment is made; nothing if its header is not all there.
+    pub fn shape(&self) -> Vec<u8> {
+        let mut shape = ShapeBytes([0; 64]);
+        let length = syn::read(&Frame::new(self.frame), &self.packet, &mut shape);
+        shape.0[..length].to_vec()
     }
 
     pub fn udp(&self) -> Option<&'a [u8]> {

@@ -9,6 +9,7 @@ use edge_ebpf::packet::access::Frame;
 use super::Observation;
 use super::http;
 use super::text::{self, BEFORE};
+use crate::identity::ja4::{self, Ja4};
 
 /// Segments that wait for one before them: more, and it was not captured.
 const WAITING: usize = 64;
@@ -34,6 +35,11 @@ enum Message {
 impl Stream {
     pub fn after(next: u32) -> Self {
         Self { next, ahead: BTreeMap::new(), pending: Vec::new() }
+    }
+
+    /// Whether a message would begin with the byte of this number.
+    pub fn is_between_messages(&self, sequence: u32) -> bool {
+        self.next == sequence && self.pending.is_empty()
     }
 
     /// Takes a segment, and adds what it completes to `seen`.
@@ -115,13 +121,16 @@ fn hello(bytes: &[u8]) -> Message {
         return Message::Read(None, CHANGE_CIPHER_SPEC.len());
     }
     if let Some(length) = old_hello(bytes) {
-        return Message::Read(Some(Observation::ClientHello { sni: None }), length);
+        return Message::Read(Some(Observation::ClientHello { sni: None, ja4: None }), length);
     }
     let framed = text::framed(bytes);
     let frame = Frame::new(&framed);
     let located = tls::locate(&frame, BEFORE, framed.len());
     let read = |body: &[u8], length| match text::server_name(body) {
-        Some(sni) => Message::Read(Some(Observation::ClientHello { sni }), length),
+        Some(sni) => {
+            let ja4 = Ja4::of_hello(body, ja4::Transport::Tcp);
+            Message::Read(Some(Observation::ClientHello { sni, ja4 }), length)
+        }
         None => Message::Other,
     };
     match located.opening {

@@ -16,10 +16,12 @@ pub struct TcpSyn {
     pub options: Vec<u8>,
     pub mss: Option<u16>,
     pub wscale: Option<u8>,
+    /// As the kernel program sees it, see [`edge_ebpf::identity::syn`]; empty: the header is not all there.
+    pub shape: Vec<u8>,
 }
 
 pub fn read(segment: &Segment<'_>, tcp: &Tcp<'_>) -> TcpSyn {
-    let mut syn = TcpSyn { ttl: segment.ttl, window: tcp.window, options: Vec::new(), mss: None, wscale: None };
+    let mut syn = TcpSyn { ttl: segment.ttl, window: tcp.window, options: Vec::new(), mss: None, wscale: None, shape: segment.shape() };
     let mut rest = tcp.options;
     while let [kind, behind @ ..] = rest {
         syn.options.push(*kind);

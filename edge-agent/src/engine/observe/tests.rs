@@ -5,6 +5,8 @@ use super::*;
 use crate::engine::frame::{Ends, FrameSpec, TcpFlags, Transport as Layer};
 use crate::quic::made;
 
+mod readers;
+
 const DEVICE: Mac = Mac(0x6409_8000_0001);
 
 fn frame(transport: Layer, payload: &[u8]) -> Vec<u8> {
@@ -37,8 +39,13 @@ fn record(message: &[u8]) -> Vec<u8> {
     [&[22, 3, 1], &(message.len() as u16).to_be_bytes()[..], message].concat()
 }
 
+/// Of all those hellos.
+fn ja4(transport: ja4::Transport) -> Option<Ja4> {
+    Some(Ja4::of_hello(&hello("any.example", 9)[4..], transport).expect("a hello"))
+}
+
 fn named(name: &str) -> Observation {
-    Observation::ClientHello { sni: Some(name.to_owned()) }
+    Observation::ClientHello { sni: Some(name.to_owned()), ja4: ja4(ja4::Transport::Tcp) }
 }
 
 proptest! {
@@ -85,7 +92,13 @@ fn both_hellos_of_a_connection_and_an_old_one() {
     let next = 5 + first.len() as u32;
     assert_eq!(observed([segment(443, 5, &first), segment(443, next, &second)]), [named("one.example"), named("two.example")]);
     let old = [&[0x80, 9 + 3 + 16, 1, 3, 1, 0, 3, 0, 0, 0, 16][..], &[7; 19]].concat();
-    assert_eq!(observed([segment(443, 5, &old)]), [Observation::ClientHello { sni: None }]);
+    assert_eq!(observed([segment(443, 5, &old)]), [Observation::ClientHello { sni: None, ja4: None }]);
+}
+
+#[test]
+fn behind_an_acknowledgement_that_is_padded() {
+    let frames = [segment(443, 5, &[0, 0]), segment(443, 5, &record(&hello("one.example", 9)))];
+    assert_eq!(observed(frames), [named("one.example")]);
 }
 
 #[test]
@@ -122,7 +135,8 @@ fn queries_over_udp_and_tcp() {
 fn a_quic_hello() {
     let message = hello("quic.example", 20);
     let packet = made::initial(1, 0, &[9; 8], &[9; 8], 0, &made::crypto(0, &message));
-    assert_eq!(observed([frame(Layer::udp(8443), &packet)]), [Observation::QuicClientHello { sni: Some("quic.example".to_owned()) }]);
+    let expected = Observation::QuicClientHello { sni: Some("quic.example".to_owned()), ja4: ja4(ja4::Transport::Quic) };
+    assert_eq!(observed([frame(Layer::udp(8443), &packet)]), [expected]);
 }
 
 #[test]

@@ -49,6 +49,11 @@ impl Devices {
         if !new.is_empty() {
             self.0.entry(mac).or_default().extend(new);
         }
+        self.known(mac)
+    }
+
+    /// The device as it is known.
+    pub fn known(&self, mac: u64) -> Device {
         Device { mac, signals: self.0.get(&mac).cloned().unwrap_or_default() }
     }
 }

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 use edge_ebpf::abi::{OnUninspectable, Reason, Verdict};
 use edge_ebpf::engine::Side;
+use edge_ebpf::packet::Mac;
 use jiff::Timestamp;
 
 use self::carried::Carried;
@@ -26,7 +27,7 @@ use self::read::answer::{self, Answer};
 use self::rulebook::{Meeting, Remote, Rulebook, restricts, verdict};
 use super::{Engine, EngineError, Outcome, SOME_TIME};
 use crate::config::Conduct;
-use crate::policy::model::{Action, DeviceSelector, RateLimit, RateUnit, Resolved, Rule, RuleId, SignatureId};
+use crate::policy::model::{Action, DeviceSelector, GroupId, RateLimit, RateUnit, Resolved, Rule, RuleId, SignatureId};
 
 /// Names of one answer that learn its addresses.
 const NAMES_OF_AN_ANSWER: usize = 4;
@@ -56,6 +57,17 @@ impl<'a> Oracle<'a> {
             devices: Devices::default(),
             now: SOME_TIME,
         }
+    }
+}
+
+impl Oracle<'_> {
+    /// The groups that a device is in, by its MAC and what it has shown so far.
+    pub fn groups(&self, device: Mac) -> Vec<GroupId> {
+        let device = self.devices.known(device.0);
+        (0..self.rulebook.0.groups.len())
+            .filter(|group| self.rulebook.in_group(*group, &device))
+            .map(|group| GroupId(group as u32))
+            .collect()
     }
 }
 

@@ -68,7 +68,7 @@ impl<'a> Rulebook<'a> {
             })
     }
 
-    fn in_group(self, group: usize, device: &Device) -> bool {
+    pub fn in_group(self, group: usize, device: &Device) -> bool {
         self.0.groups[group].when.holds(&|id| match &self.0.signals[id.index()] {
             Signal::Mac(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&device.mac)),
             _ => device.signals.contains(&id),

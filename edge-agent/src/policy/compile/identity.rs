@@ -2,6 +2,8 @@
 
 use edge_ebpf::abi::identity::{FACT_KINDS, FactState, GroupOp, HelloKey, MacFacts};
 
+use crate::identity::ja4::Ja4;
+
 /// The signals of a policy set, and the groups that they make. `None` in [`super::Compiled`]: groups are of MACs alone.
 #[derive(Clone, Debug)]
 pub struct CompiledIdentity {
@@ -37,4 +39,27 @@ pub struct HashedHello {
     pub extensions: Option<[u8; 6]>,
     /// Number of the signal.
     pub signal: u32,
+}
+
+impl HashedHello {
+    pub fn is(&self, ja4: &Ja4) -> bool {
+        let Self { letters, ciphers, extensions, signal: _ } = self;
+        letters.is_none_or(|letters| letters == *ja4.letters().as_bytes())
+            && ciphers.is_none_or(|hash| hash == ja4.ciphers_hash())
+            && extensions.is_none_or(|hash| hash == ja4.extensions_hash())
+    }
+}
+
+impl CompiledIdentity {
+    /// Numbers of all signals that a hello over TCP is by all its parts: what the kernel is told once a hello was seen whose JA4 is known as a hash.
+    /// Empty: none is about hashes.
+    pub fn signals_of_hello(&self, ja4: &Ja4) -> Vec<u32> {
+        let mut signals: Vec<u32> = self.hashed.iter().filter(|hashed| hashed.is(ja4)).map(|hashed| hashed.signal).collect();
+        if !signals.is_empty() {
+            let key = ja4.key().only(HelloKey::ALL_PARTS);
+            let known = self.hellos.iter().find(|(known, _)| *known == key).and_then(|(_, set)| self.sets.get(*set as usize));
+            signals.extend(known.into_iter().flatten());
+        }
+        signals
+    }
 }

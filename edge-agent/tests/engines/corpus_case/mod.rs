@@ -67,6 +67,7 @@ impl Case {
             Some(other) => panic!("no answer {other}"),
         };
         let learned = self.learned.map_or_else(TimeToLive::default, |[min, max]| TimeToLive { min, max });
-        Conduct { on_uninspectable, dns_reject, learned }
+        // Verdicts do not depend on it, and more of the program runs with it.
+        Conduct { on_uninspectable, dns_reject, learned, observes: true }
     }
 }
