@@ -57,6 +57,7 @@ pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::
         about: "Found by ./x differential; say here what was wrong.".into(),
         policies,
         devices: set.groups.iter().map(|group| (group.name.clone(), device::describe(set, &group.when))).collect(),
+        owners: set.groups.iter().map(|group| (group.name.clone(), set.policies[group.policy.index()].name.clone())).collect(),
         destinations: set.destinations.iter().map(|destination| (destination.name.clone(), describe_destination(destination))).collect(),
         signatures: set.signatures.iter().map(|signature| (signature.name.clone(), describe_signature(signature))).collect(),
         uninspectable: verdicts(&conduct.on_uninspectable),

@@ -145,7 +145,7 @@ fn own_macs() -> Ranges<u64> {
 }
 
 fn globs(texts: &[String]) -> Vec<Glob> {
-    texts.iter().cloned().map(Glob).collect()
+    texts.iter().map(|text| text.parse().unwrap_or_else(|fault| panic!("{text}: {fault:?}"))).collect()
 }
 
 impl DhcpCase {

@@ -214,7 +214,7 @@ impl FrameCase {
                 destination: number,
                 flags: TcpFlags { syn: flags.contains('S'), ack: flags.contains('A'), fin: flags.contains('F'), rst: flags.contains('R') },
                 sequence: self.sequence.unwrap_or(1000),
-                acknowledgment: 7000,
+                acknowledgment: if flags.contains('A') { 7000 } else { 0 },
             },
             "udp" => Transport::Udp { source, destination: number },
             "icmp" => Transport::Icmp { kind: number as u8, code: 0 },

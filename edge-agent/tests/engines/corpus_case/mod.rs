@@ -27,6 +27,9 @@ pub struct Case {
     /// Groups of devices: ranges of MACs, what devices are known by otherwise, or `{all, any, not}` over such, nested at will.
     #[serde(default)]
     pub devices: BTreeMap<String, DeviceCase>,
+    /// Policies that groups are of; the first one where nothing is said.
+    #[serde(default)]
+    pub owners: BTreeMap<String, String>,
     #[serde(default)]
     pub destinations: BTreeMap<String, DestinationCase>,
     #[serde(default)]

@@ -97,7 +97,11 @@ impl Case {
         };
         for (name, case) in &self.devices {
             let when = case.expression(&mut set.signals, &signature_of);
-            set.groups.push(Group { policy: PolicyId(0), name: name.clone(), when });
+            let of_owner = |owner: &String| {
+                let place = self.policies.iter().position(|policy| policy.name == *owner);
+                PolicyId(place.unwrap_or_else(|| panic!("no policy {owner}")) as u32)
+            };
+            set.groups.push(Group { policy: self.owners.get(name).map_or(PolicyId(0), of_owner), name: name.clone(), when });
         }
         let places: Vec<&String> = self.destinations.keys().collect();
         set.destinations = self.destinations.iter().map(|(name, case)| destination(name, case)).collect();
