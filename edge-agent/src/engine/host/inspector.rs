@@ -151,12 +151,13 @@ impl Inspector {
         for (number, name) in names.into_iter().filter(|(number, _)| *number != 0).take(WATCHED) {
             let given = (0..answer.addresses()).filter_map(|index| answer.address(&bytes, index));
             for Given { family: _, address, ttl } in given {
-                self.learn_one(number, &name, address, second.saturating_add(time_to_live.clamp(ttl)));
+                self.learn_one(number, &name, address, (second, second.saturating_add(time_to_live.clamp(ttl))));
             }
         }
     }
 
-    fn learn_one(&mut self, number: u32, name: &[u8], address: Address, expires: u32) {
+    /// From one second to another.
+    fn learn_one(&mut self, number: u32, name: &[u8], address: Address, (second, expires): (u32, u32)) {
         let tag = secret::address(&Secrets::KNOWN.tables, address);
         let place = learned::place(tag, BUCKETS as u32 - 1);
         let Self { learned, names, .. } = self;
@@ -166,9 +167,12 @@ impl Inspector {
             bucket[way].expires = bucket[way].expires.max(expires);
             return;
         }
-        let way = learned::victim(bucket);
-        names.insert((place, way), name.to_vec());
-        bucket[way] = LearnedEntry { tag, expires, number: number as u16, generation: GENERATION as u16 };
+        let new = LearnedEntry { tag, expires, number: number as u16, generation: GENERATION as u16 };
+        let way = learned::victim(bucket, &new, second);
+        if way < learned::WAYS {
+            names.insert((place, way), name.to_vec());
+            bucket[way] = new;
+        }
     }
 
     /// Numbers of the names that the address was learned for, into the state. Whether there is any.
