@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use edge_agent::engine::{Engine, oracle::Oracle};
 use edge_agent::policy::model::{
-    Action, Destination, DeviceSelector, Domains, Expr, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule,
-    Schedule, ServiceMatch, Signal, Signature,
+    Action, Destination, DestinationId, DeviceSelector, Domains, Expr, Family, GroupId, PortProtocol, RateLimit, RateUnit, RemoteSelector,
+    Resolved, Rule, Schedule, ServiceMatch, Signal, Signature, SignatureId,
 };
 use edge_agent::policy::name::{NamePattern, NameRef, NameScope};
 use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason};
@@ -16,9 +16,7 @@ use jiff::Timestamp;
 use crate::corpus_case;
 use crate::corpus_case::frame::{ExpectCase, FrameCase};
 use crate::corpus_case::payload::PayloadCase;
-use crate::corpus_case::policy::{
-    DestinationCase, DeviceCase, ExpressionCase, NamedCase, PolicyCase, RuleCase, SignatureCase, WhenCase, rule_name,
-};
+use crate::corpus_case::policy::{DestinationCase, DeviceCase, NamedCase, PolicyCase, RuleCase, SignatureCase, WhenCase, rule_name};
 use crate::frames::{Arrival, Way};
 use crate::policies::Case;
 
@@ -56,9 +54,19 @@ pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::
     Ok(corpus_case::Case {
         about: "Found by ./x differential; say here what was wrong.".into(),
         policies,
-        devices: set.groups.iter().map(|group| (group.name.clone(), describe_expression(set, &group.when))).collect(),
-        destinations: set.destinations.iter().map(|destination| (destination.name.clone(), describe_destination(destination))).collect(),
-        signatures: set.signatures.iter().map(|signature| (signature.name.clone(), describe_signature(signature))).collect(),
+        devices: used(&set.groups, |group| is_group_used(set, group))
+            .map(|group| (group.name.clone(), describe_expression(set, &group.when)))
+            .collect(),
+        destinations: used(&set.destinations, |place| {
+            set.rules.iter().any(|rule| rule.to.contains(&RemoteSelector::Destination(DestinationId(place))))
+        })
+        .map(|destination| (destination.name.clone(), describe_destination(destination)))
+        .collect(),
+        signatures: used(&set.signatures, |place| {
+            set.rules.iter().any(|rule| rule.services.contains(&ServiceMatch::Signature(SignatureId(place))))
+        })
+        .map(|signature| (signature.name.clone(), describe_signature(signature)))
+        .collect(),
         uninspectable: verdicts(&conduct.on_uninspectable),
         dns_reject: Some(
             match conduct.dns_reject {
@@ -72,6 +80,16 @@ pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::
         frames: described,
         counters,
     })
+}
+
+fn used<T>(all: &[T], is_used: impl Fn(u32) -> bool) -> impl Iterator<Item = &T> {
+    (0..).zip(all).filter(move |(place, _)| is_used(*place)).map(|(_, one)| one)
+}
+
+/// Unknown is a device that is in no group.
+fn is_group_used(set: &Resolved, place: u32) -> bool {
+    let is_meant = |selector: &_| [DeviceSelector::Unknown, DeviceSelector::Group(GroupId(place))].contains(selector);
+    set.rules.iter().any(|rule| rule.from.iter().any(is_meant))
 }
 
 fn describe_rule(set: &Resolved, rule: &Rule) -> RuleCase {
@@ -151,16 +169,16 @@ fn describe_signature(signature: &Signature) -> SignatureCase {
 
 fn describe_expression(set: &Resolved, expression: &Expr) -> DeviceCase {
     let parts = |parts: &[Expr]| parts.iter().map(|part| describe_expression(set, part)).collect();
-    DeviceCase::Expression(match expression {
+    match expression {
         Expr::Signal(signal) => {
             let Signal::Mac(ranges) = &set.signals[signal.index()];
             let mac = |number: u64| number.to_be_bytes()[2..].iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":");
-            return DeviceCase::Macs(ranges.iter().map(|&(first, last)| [mac(first), mac(last)]).collect());
+            DeviceCase::Macs(ranges.iter().map(|&(first, last)| [mac(first), mac(last)]).collect())
         }
-        Expr::All(all) => ExpressionCase::All(parts(all)),
-        Expr::Any(any) => ExpressionCase::Any(parts(any)),
-        Expr::Not(part) => ExpressionCase::Not(Box::new(describe_expression(set, part))),
-    })
+        Expr::All(all) => DeviceCase::All { all: parts(all) },
+        Expr::Any(any) => DeviceCase::Any { any: parts(any) },
+        Expr::Not(part) => DeviceCase::Not { not: Box::new(describe_expression(set, part)) },
+    }
 }
 
 /// By reason's name, as the corpus has them.

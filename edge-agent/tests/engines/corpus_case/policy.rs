@@ -86,30 +86,32 @@ pub struct SignatureCase {
     pub bytes: String,
 }
 
+/// Fields instead of tagged variants, which YAML cannot have within each other.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum DeviceCase {
     /// First and last MAC of each range.
     Macs(Vec<[String; 2]>),
-    Expression(ExpressionCase),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum ExpressionCase {
-    All(Vec<DeviceCase>),
-    Any(Vec<DeviceCase>),
-    Not(Box<DeviceCase>),
+    All {
+        all: Vec<DeviceCase>,
+    },
+    Any {
+        any: Vec<DeviceCase>,
+    },
+    Not {
+        not: Box<DeviceCase>,
+    },
 }
 
 impl Case {
     pub fn resolved(&self) -> Resolved {
         let mut set = Resolved::default();
+        let owner = PolicyId(self.policies.iter().position(|policy| !policy.built_in).unwrap_or(0) as u32);
         let names: Vec<&String> = self.devices.keys().collect();
         let group_of = |name: &str| names.iter().position(|known| *known == name).unwrap_or_else(|| panic!("no device group {name}"));
         for (name, case) in &self.devices {
             let when = expression(case, &mut set.signals);
-            set.groups.push(Group { policy: PolicyId(0), name: name.clone(), when });
+            set.groups.push(Group { policy: owner, name: name.clone(), when });
         }
         let places: Vec<&String> = self.destinations.keys().collect();
         set.destinations = self.destinations.iter().map(|(name, case)| destination(name, case)).collect();
@@ -189,9 +191,9 @@ fn expression(case: &DeviceCase, signals: &mut Vec<Signal>) -> Expr {
             signals.push(Signal::Mac(Arc::new(Ranges::new(ranges))));
             Expr::Signal(SignalId(signals.len() as u32 - 1))
         }
-        DeviceCase::Expression(ExpressionCase::All(all)) => Expr::All(parts(all, signals)),
-        DeviceCase::Expression(ExpressionCase::Any(any)) => Expr::Any(parts(any, signals)),
-        DeviceCase::Expression(ExpressionCase::Not(part)) => Expr::Not(Box::new(expression(part, signals))),
+        DeviceCase::All { all } => Expr::All(parts(all, signals)),
+        DeviceCase::Any { any } => Expr::Any(parts(any, signals)),
+        DeviceCase::Not { not } => Expr::Not(Box::new(expression(not, signals))),
     }
 }
 
