@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use edge_agent::engine::{Engine, oracle::Oracle};
 use edge_agent::policy::model::{
-    Action, Destination, DeviceSelector, Domains, Family, PortProtocol, RateLimit, RateUnit, RemoteSelector, Resolved, Rule, Schedule,
-    ServiceMatch, Signature,
+    Action, Destination, DestinationId, DeviceSelector, Domains, Family, GroupId, PortProtocol, RateLimit, RateUnit, RemoteSelector,
+    Resolved, Rule, Schedule, ServiceMatch, Signature,
 };
 use edge_agent::policy::name::{NamePattern, NameRef, NameScope};
 use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason};
@@ -56,9 +56,16 @@ pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::
     Ok(corpus_case::Case {
         about: "Found by ./x differential; say here what was wrong.".into(),
         policies,
-        devices: set.groups.iter().map(|group| (group.name.clone(), device::describe(set, &group.when))).collect(),
+        devices: used(&set.groups, |group| is_group_used(set, group))
+            .map(|group| (group.name.clone(), device::describe(set, &group.when)))
+            .collect(),
         owners: set.groups.iter().map(|group| (group.name.clone(), set.policies[group.policy.index()].name.clone())).collect(),
-        destinations: set.destinations.iter().map(|destination| (destination.name.clone(), describe_destination(destination))).collect(),
+        destinations: used(&set.destinations, |place| {
+            set.rules.iter().any(|rule| rule.to.contains(&RemoteSelector::Destination(DestinationId(place))))
+        })
+        .map(|destination| (destination.name.clone(), describe_destination(destination)))
+        .collect(),
+        // Groups may be about those that no rule is about.
         signatures: set.signatures.iter().map(|signature| (signature.name.clone(), describe_signature(signature))).collect(),
         uninspectable: verdicts(&conduct.on_uninspectable),
         dns_reject: Some(
@@ -73,6 +80,16 @@ pub fn describe(case: &Case, frames: &[Arrival]) -> anyhow::Result<corpus_case::
         frames: described,
         counters,
     })
+}
+
+fn used<T>(all: &[T], is_used: impl Fn(u32) -> bool) -> impl Iterator<Item = &T> {
+    (0..).zip(all).filter(move |(place, _)| is_used(*place)).map(|(_, one)| one)
+}
+
+/// Unknown is a device that is in no group.
+fn is_group_used(set: &Resolved, place: u32) -> bool {
+    let is_meant = |selector: &_| [DeviceSelector::Unknown, DeviceSelector::Group(GroupId(place))].contains(selector);
+    set.rules.iter().any(|rule| rule.from.iter().any(is_meant))
 }
 
 fn describe_rule(set: &Resolved, rule: &Rule) -> RuleCase {

@@ -84,8 +84,11 @@ fn set_identity(Wanted { compiled, conduct }: &mut Wanted<'_>, how: usize) {
     let mut starts = [0; FACT_KINDS];
     let kinds = FactKind::ALL.iter().filter(|kind| how == 3 || !matches!(kind, FactKind::UserAgent | FactKind::Hello));
     kinds.for_each(|kind| starts[*kind as usize] = 1);
-    let hellos =
-        if how == 3 { (1..=HelloKey::ALL_PARTS.0).map(|parts| (HelloKey::default().asking(HelloParts(parts)), 1)).collect() } else { vec![] };
+    let hellos = if how == 3 {
+        (1..=HelloKey::ALL_PARTS.0).map(|parts| (HelloKey::default().asking(HelloParts(parts)), 1)).collect()
+    } else {
+        vec![]
+    };
     compiled.identity = (how > 1).then(|| CompiledIdentity {
         signals: vec!["anything".to_owned()],
         sets: vec![vec![], vec![0]],

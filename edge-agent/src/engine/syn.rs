@@ -52,23 +52,25 @@ pub fn header(pattern: &SynPattern) -> Result<SynHeader, Fault> {
         return Err(wrong(&format!("its options take {} bytes", options.len()), hint));
     }
     let stamped = kinds.contains(&TIMESTAMPS);
-    let window = chosen(*window, mss, stamped, is_v6).ok_or_else(|| wrong("no window is what is asked for", "name a number"))?;
     let ip_options = usize::from(ip_options.unwrap_or(0));
+    let headers = if is_v6 { 60 } else { 40 } + ip_options + options.len();
+    let window =
+        chosen(*window, mss, stamped, is_v6, headers as u32).ok_or_else(|| wrong("no window is what is asked for", "name a number"))?;
     if !ip_options.is_multiple_of(4) || ip_options > 40 {
         return Err(wrong("IP options fill whole words of four bytes, ten at most", "such as `0`"));
     }
     Ok(SynHeader { is_v6, ttl: ttl.unwrap_or(64), ip_options, quirks, window, options, has_payload: payload.unwrap_or(false) })
 }
 
-fn chosen(window: SynWindow, mss: u16, stamped: bool, is_v6: bool) -> Option<u16> {
-    let headers: u32 = if is_v6 { 60 } else { 40 };
-    let read = |window: u16| multiples(u32::from(window), u32::from(mss), stamped, headers);
+/// `headers`: bytes before the payload.
+fn chosen(window: SynWindow, mss: u16, stamped: bool, is_v6: bool, headers: u32) -> Option<u16> {
+    let read = |window: u16| multiples(u32::from(window), u32::from(mss), stamped, is_v6, headers);
     match window {
         SynWindow::Any => Some(64_240),
         SynWindow::Exactly(window) => Some(window),
         SynWindow::OfMss(times) => mss.checked_mul(times.into()).filter(|window| read(*window).0 == times),
         SynWindow::OfMtu(times) => {
-            let units = [u32::from(mss) + headers, 1500];
+            let units = [u32::from(mss) + 40, u32::from(mss) + headers, 1500];
             let windows = units.into_iter().filter_map(|unit| u16::try_from(unit * u32::from(times)).ok());
             windows.into_iter().find(|window| read(*window) == (0, times))
         }

@@ -1,8 +1,10 @@
 //! Addresses that answers gave for watched names.
 //!
 //! A table of buckets of four entries, each bucket a cache line: one look-up whatever the table's size. An address has an entry for each name
-//! that it was given for. The number of the name is that of one generation; the name itself lies beside the table ([`LearnedName`]), so that
+//! that it was given for, up to four: see [`victim`]. The number of the name is that of one generation; the name itself lies beside the table ([`LearnedName`]), so that
 //! a later generation gives the entry its own number when it first meets it: what was learned outlives a swap of policies, and the agent.
+
+use crate::packet::access::{if_less, if_zero, one};
 
 /// An address and the number of a name that it was given for.
 #[repr(C)]
@@ -57,14 +59,53 @@ pub fn has(bucket: &LearnedBucket, tag: u64) -> bool {
     a.tag == tag || b.tag == tag || c.tag == tag || d.tag == tag
 }
 
-/// The entry that gives way: a free one, else the one that ends first.
+/// The way that a name goes to which the address is not known for yet; [`WAYS`]: none, the bucket says the same without it.
+///
+/// A free entry or one that is over gives way, else one whose rules another of its address has for as long, else the one that ends first.
+/// Without a branch, as in `name::labels`.
 #[inline(always)]
-pub fn victim(bucket: &LearnedBucket) -> usize {
-    let age = |entry: &LearnedEntry| if entry.tag == 0 { 0 } else { entry.expires };
-    let [a, b, c, d] = bucket;
-    let (first, first_age) = if age(b) < age(a) { (1, age(b)) } else { (0, age(a)) };
-    let (second, second_age) = if age(d) < age(c) { (3, age(d)) } else { (2, age(c)) };
-    if second_age < first_age { second } else { first }
+pub fn victim(bucket: &LearnedBucket, new: &LearnedEntry, second: u32) -> usize {
+    let mut first = usize::MAX >> 1;
+    let mut is_new_said = 0;
+    for (way, entry) in bucket.iter().enumerate() {
+        let mut is_said = entry.is_said_by(new, 1) | entry.is_of_no_rule(new.generation);
+        for (other, rival) in bucket.iter().enumerate() {
+            if other != way {
+                // Of two that end at once, one stays.
+                is_said |= entry.is_said_by(rival, u32::from(other < way));
+            }
+        }
+        is_new_said |= new.is_said_by(entry, 1);
+        let holds = if_less(second as usize, entry.expires as usize + 1) & 0usize.wrapping_sub(entry.tag as usize & 1);
+        let rank = (holds & entry.worth(is_said)) * WAYS + way;
+        first = first ^ (first ^ rank) & if_less(rank, first);
+    }
+    let is_in_vain = is_new_said & if_less(new.worth(is_new_said) * WAYS, first + 1);
+    if is_in_vain != 0 { WAYS } else { first & (WAYS - 1) }
+}
+
+impl LearnedEntry {
+    /// All ones where the other is of the same address and rules, and holds as long: for less than `slack` seconds less.
+    #[inline(always)]
+    fn is_said_by(&self, other: &Self, slack: u32) -> usize {
+        // Tags are odd.
+        let differ = (self.tag ^ other.tag) as usize >> 1
+            | usize::from(self.number ^ other.number)
+            | usize::from(self.generation ^ other.generation);
+        if_zero(differ) & if_less(self.expires as usize, other.expires as usize + slack as usize)
+    }
+
+    /// All ones where the generation has no rule about the name.
+    #[inline(always)]
+    fn is_of_no_rule(&self, generation: u16) -> usize {
+        if_zero(usize::from(self.number | self.generation ^ generation))
+    }
+
+    /// More than any end of what is said by others.
+    #[inline(always)]
+    fn worth(&self, is_said: usize) -> usize {
+        (2 - one(is_said)) << 32 | self.expires as usize
+    }
 }
 
 #[cfg(test)]
@@ -75,12 +116,49 @@ mod tests {
         LearnedEntry { tag, expires, number: 1, generation: 1 }
     }
 
+    const NOW: u32 = 3;
+
+    /// Of name `number` of address 9.
+    fn of(number: u16, expires: u32) -> LearnedEntry {
+        LearnedEntry { number, ..entry(9, expires) }
+    }
+
     #[test]
-    fn a_free_entry_gives_way_before_the_one_that_ends_first() {
-        assert_eq!(victim(&[entry(1, 5), entry(2, 4), entry(0, 9), entry(3, 1)]), 2);
-        assert_eq!(victim(&[entry(1, 5), entry(2, 4), entry(4, 9), entry(3, 6)]), 1);
-        assert_eq!(victim(&[entry(1, 5), entry(2, 4), entry(4, 9), entry(3, 3)]), 3);
-        assert_eq!(victim(&LearnedBucket::default()), 0);
+    fn what_is_free_or_over_gives_way_before_what_ends_first() {
+        let new = of(7, 9);
+        assert_eq!(victim(&LearnedBucket::default(), &new, NOW), 0);
+        assert_eq!(victim(&[entry(1, 5), entry(3, 4), entry(0, 9), entry(5, 3)], &new, NOW), 2);
+        assert_eq!(victim(&[entry(1, 5), entry(3, 4), entry(5, 9), entry(7, 6)], &new, NOW), 1);
+        assert_eq!(victim(&[entry(1, 5), entry(3, 4), entry(5, 9), entry(7, 3)], &new, NOW), 3);
+        assert_eq!(victim(&[entry(1, 5), entry(3, 2), entry(5, 9), entry(7, 1)], &new, NOW), 1, "all that is over is alike");
+        assert_eq!(victim(&[of(7, 5), of(7, 9), entry(0, 0), of(1, 4)], &new, NOW), 2, "what there is room for is kept");
+    }
+
+    #[test]
+    fn what_another_says_for_as_long_gives_way_before_what_ends_first() {
+        assert_eq!(victim(&[of(1, 4), of(2, 9), of(3, 5), of(2, 8)], &of(4, 7), NOW), 3);
+        assert_eq!(victim(&[of(1, 4), of(2, 8), of(3, 5), of(2, 8)], &of(4, 7), NOW), 3, "one of two that end at once stays");
+        assert_eq!(victim(&[of(1, 4), of(2, 6), of(3, 5), of(4, 8)], &of(2, 7), NOW), 1, "the new one says it");
+        assert_eq!(victim(&[of(1, 4), of(0, 9), of(3, 5), of(4, 8)], &of(2, 7), NOW), 1, "no rule is about it");
+    }
+
+    #[test]
+    fn others_do_not_say_it() {
+        let bucket = [of(1, 4), of(2, 9), of(3, 5), LearnedEntry { tag: 11, ..of(2, 8) }];
+        assert_eq!(victim(&bucket, &of(4, 7), NOW), 0, "another address");
+        let bucket = [of(1, 4), of(2, 9), of(3, 5), LearnedEntry { generation: 2, ..of(2, 8) }];
+        assert_eq!(victim(&bucket, &of(4, 7), NOW), 0, "another generation's number");
+        let bucket = [of(1, 4), of(2, 9), of(3, 5), LearnedEntry { generation: 2, ..of(0, 8) }];
+        assert_eq!(victim(&bucket, &of(4, 7), NOW), 0, "which it had no rule for");
+    }
+
+    #[test]
+    fn a_name_in_vain_takes_no_place_from_others() {
+        let bucket = [of(1, 4), of(2, 9), of(3, 5), of(4, 8)];
+        assert_eq!(victim(&bucket, &of(2, 7), NOW), WAYS);
+        assert_eq!(victim(&bucket, &of(2, 9), NOW), WAYS);
+        assert_eq!(victim(&bucket, &of(2, 10), NOW), 1);
+        assert_eq!(victim(&bucket, &LearnedEntry { generation: 2, ..of(2, 7) }, NOW), 0);
     }
 
     #[test]

@@ -136,13 +136,44 @@ impl Packet {
     /// Source and destination port of a TCP or UDP packet whose transport header was read, else zero.
     #[inline(always)]
     pub fn ports(&self, frame: &Frame<'_>) -> (u16, u16) {
-        // Ports have the lowest indices; a packet without a service has index 0, which is TCP's port 0 and never a real one.
-        if self.service == 0 || self.service >= service::ICMP {
+        // Ports have the lowest indices. A packet whose service was not read has index 0, which is also that of TCP's port 0.
+        let is_unread =
+            self.service == 0 && (self.protocol != protocol::TCP || self.fault.is_some() || matches!(self.fragment, Fragment::Later));
+        if is_unread || self.service >= service::ICMP {
             return (0, 0);
         }
         match frame.view::<4>(self.transport) {
             Some(ports) => (ports.u16::<0>(), ports.u16::<2>()),
             None => (0, 0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ports of an IPv4 frame with eight zeroes of options behind its header, and this behind them. `fragment`: offset and flags.
+    fn ports(protocol: u8, fragment: u16, options: u8, transport: &[u8]) -> (u16, u16) {
+        let total = (28 + transport.len()) as u8;
+        let [high, low] = fragment.to_be_bytes();
+        let header = [0x47, 0, 0, total, 0, 0, high, low, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, options, 0, 0, 0, 0, 0, 0, 0];
+        let frame = [&[2; 12][..], &[8, 0], &header, transport].concat();
+        let frame = Frame::new(&frame);
+        Packet::parse(&frame).ports(&frame)
+    }
+
+    #[test]
+    fn ports_are_those_of_a_header_that_was_read() {
+        let header = |destination: u8| [&[0x12, 0x34, 0, destination][..], &[0; 8], &[5 << 4], &[0; 7]].concat();
+        assert_eq!(ports(protocol::TCP, 0, 0, &header(80)), (0x1234, 80));
+        assert_eq!(ports(protocol::TCP, 0, 0, &header(0)), (0x1234, 0), "also to port 0");
+        assert_eq!(ports(protocol::UDP, 0, 0, &header(0)), (0x1234, 0));
+        assert_eq!(ports(protocol::TCP, 0x2000, 0, &header(0)), (0x1234, 0), "a first fragment");
+        assert_eq!(ports(protocol::TCP, 1, 0, &header(0)), (0, 0), "a later one");
+        assert_eq!(ports(protocol::TCP, 0, 7, &header(0)), (0, 0), "options that end beyond their header");
+        assert_eq!(ports(protocol::TCP, 0, 0, &header(0)[..19]), (0, 0));
+        assert_eq!(ports(protocol::ICMP, 0, 0, &header(0)), (0, 0));
+        assert_eq!(ports(0, 0, 0, &header(0)), (0, 0));
     }
 }

@@ -115,7 +115,8 @@ pub fn remember(address: Address, ttl: u32, name: &Name<'_>) -> bool {
     let Some(bucket) = maps::LEARNED.get_ptr_mut(place) else { return false };
     // SAFETY: a live map value; a processor that writes an entry at once with this one leaves one of both.
     let bucket = unsafe { &mut *bucket };
-    let expires = clock::second().saturating_add(constants::time_to_live(ttl));
+    let second = clock::second();
+    let expires = second.saturating_add(constants::time_to_live(ttl));
     let generation = constants::generation() as u16;
     let first = place * WAYS as u32;
     let mut way = WAYS;
@@ -132,7 +133,11 @@ pub fn remember(address: Address, ttl: u32, name: &Name<'_>) -> bool {
         (entry.number, entry.generation) = (name.number as u16, generation);
         return true;
     }
-    let way = learned::victim(bucket) & (WAYS - 1);
+    let new = LearnedEntry { tag, expires, number: name.number as u16, generation };
+    let way = learned::victim(bucket, &new, second);
+    if way >= WAYS {
+        return true;
+    }
     let Some(noted) = maps::LEARNED_NAMES.get_ptr_mut(first + way as u32) else { return false };
     let entry: *mut LearnedEntry = &raw mut bucket[way];
     // Without a tag it is nobody's: who looks it up meanwhile finds nothing, and who gives it a number anew does not.

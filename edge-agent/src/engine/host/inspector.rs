@@ -7,11 +7,11 @@ use edge_ebpf::abi::SignatureEntry;
 use edge_ebpf::abi::identity::SignalSet;
 use edge_ebpf::inspect::flow::{self, Flow, FlowBucket};
 use edge_ebpf::inspect::learned::{self, LearnedBucket, LearnedEntry};
-use edge_ebpf::inspect::secret::{self, SECRETS};
+use edge_ebpf::inspect::secret;
 use edge_ebpf::inspect::{Carried, DNS_PORT, Interest, KEPT, Memory, Read, Showing, Shown, State, Steps, signature};
 use edge_ebpf::name::answer::{self, Answer, Given, MAX_MESSAGE};
 use edge_ebpf::name::dns::{self, Transport};
-use edge_ebpf::name::hash::{SEEDS, Seeds};
+use edge_ebpf::name::hash::Seeds;
 use edge_ebpf::name::labels::{Labels, UNPACKED};
 use edge_ebpf::name::table::{self, NameBucket, NameStorage};
 use edge_ebpf::name::tls::{self, Copied, Opening};
@@ -21,22 +21,11 @@ use edge_ebpf::packet::{Address, Fragment, Packet, protocol};
 
 use super::identity::Devices;
 use crate::config::TimeToLive;
+use crate::dataplane::names::Secrets;
 use crate::policy::compile::Compiled;
 use crate::policy::compile::name_table::NameTable;
 use crate::policy::spelling;
 
-/// Numbers as good as any: nobody attacks a packet that is tried out.
-const SEEDS_HERE: [u64; SEEDS] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 3, 5, 8];
-const SECRETS_HERE: [u64; SECRETS] = [
-    0x2545_f491_4f6c_dd1d,
-    0x9e37_79b9_7f4a_7c15,
-    0xd1b5_4a32_d192_ed03,
-    0xaef1_7502_108e_f2d9,
-    0x8cb9_2ba7_2f3d_8dd7,
-    0xc2b2_ae3d_27d4_eb4f,
-    0x1656_67b1_9e37_79f9,
-    0x27d4_eb2f_1656_67c5,
-];
 const BUCKETS: usize = 1 << 14;
 /// There is but one.
 const GENERATION: u32 = 1;
@@ -62,7 +51,7 @@ struct Table(NameTable);
 
 impl Seeds for Table {
     fn seed(&self, place: usize) -> u64 {
-        SEEDS_HERE[place]
+        Secrets::KNOWN.names[place]
     }
 }
 
@@ -107,7 +96,7 @@ impl Inspector {
     pub fn new(compiled: &Compiled) -> Self {
         let table = match &compiled.names {
             // Two names of one hash: with these secrets it would have to be searched for.
-            Some(names) => NameTable::build(names.names.iter(), &SEEDS_HERE).unwrap_or_else(|_| NameTable::empty()),
+            Some(names) => NameTable::build(names.names.iter(), &Secrets::KNOWN.names).unwrap_or_else(|_| NameTable::empty()),
             None => NameTable::empty(),
         };
         Self {
@@ -169,13 +158,14 @@ impl Inspector {
         for (number, name) in names.into_iter().filter(|(number, _)| *number != 0).take(WATCHED) {
             let given = (0..answer.addresses()).filter_map(|index| answer.address(&bytes, index));
             for Given { family: _, address, ttl } in given {
-                self.learn_one(number, &name, address, second.saturating_add(time_to_live.clamp(ttl)));
+                self.learn_one(number, &name, address, (second, second.saturating_add(time_to_live.clamp(ttl))));
             }
         }
     }
 
-    fn learn_one(&mut self, number: u32, name: &[u8], address: Address, expires: u32) {
-        let tag = secret::address(&SECRETS_HERE, address);
+    /// From one second to another.
+    fn learn_one(&mut self, number: u32, name: &[u8], address: Address, (second, expires): (u32, u32)) {
+        let tag = secret::address(&Secrets::KNOWN.tables, address);
         let place = learned::place(tag, BUCKETS as u32 - 1);
         let Self { learned, names, .. } = self;
         let bucket = &mut learned[place as usize];
@@ -184,14 +174,17 @@ impl Inspector {
             bucket[way].expires = bucket[way].expires.max(expires);
             return;
         }
-        let way = learned::victim(bucket);
-        names.insert((place, way), name.to_vec());
-        bucket[way] = LearnedEntry { tag, expires, number: number as u16, generation: GENERATION as u16 };
+        let new = LearnedEntry { tag, expires, number: number as u16, generation: GENERATION as u16 };
+        let way = learned::victim(bucket, &new, second);
+        if way < learned::WAYS {
+            names.insert((place, way), name.to_vec());
+            bucket[way] = new;
+        }
     }
 
     /// Numbers of the names that the address was learned for, into the state. Whether there is any.
     pub fn look_up(&mut self, address: Address, second: u32) -> bool {
-        let tag = secret::address(&SECRETS_HERE, address);
+        let tag = secret::address(&Secrets::KNOWN.tables, address);
         let bucket = &self.learned[learned::place(tag, BUCKETS as u32 - 1) as usize];
         let mut any = 0;
         for (entry, number) in bucket.iter().zip(&mut self.state.shown.learned) {
@@ -396,7 +389,7 @@ impl Memory for Look<'_, '_> {
         work(&mut self.inspector.state)
     }
     fn flow_hash(&self, frame: &Frame<'_>, packet: &Packet) -> u64 {
-        secret::flow(&SECRETS_HERE, packet.source(frame), packet.destination, packet.ports(frame), packet.protocol)
+        secret::flow(&Secrets::KNOWN.tables, packet.source(frame), packet.destination, packet.ports(frame), packet.protocol)
     }
     fn flow(&self, hash: u64) -> Flow {
         flow::find(&self.inspector.flows[flow::place(hash, BUCKETS as u32 - 1) as usize], hash, GENERATION)

@@ -84,8 +84,9 @@ impl Engine for Oracle<'_> {
         {
             for name in names.iter().filter(|name| self.rulebook.is_watched(name)).take(NAMES_OF_AN_ANSWER) {
                 for (address, time_to_live) in &addresses {
-                    let until = self.now.as_second() + i64::from(self.conduct.learned.clamp(*time_to_live));
-                    self.learned.learn(*address, name, until);
+                    let now = self.now.as_second();
+                    let until = now + i64::from(self.conduct.learned.clamp(*time_to_live));
+                    self.learned.learn(*address, name, (now, until), |one, other| self.rulebook.are_alike(one, other));
                 }
             }
         }

@@ -128,6 +128,21 @@ impl<'a> Rulebook<'a> {
         self.0.rules.iter().any(|rule| self.is_about(rule, name))
     }
 
+    /// Whether two names have the same rules, be they carried or learned.
+    pub fn are_alike(self, one: &Name, other: &Name) -> bool {
+        self.0.rules.iter().all(|rule| {
+            let worth = |name| {
+                let named = self.destinations(rule).filter(move |destination| names_of(destination, name));
+                named.map(|destination| match destination.domains.learned {
+                    Learned::Off => Meeting::No,
+                    Learned::Monitor => Meeting::Monitored,
+                    Learned::Enforce => Meeting::Yes,
+                })
+            };
+            worth(one).max() == worth(other).max()
+        })
+    }
+
     pub fn has_signatures(rule: &Rule) -> bool {
         rule.services.iter().any(|service| matches!(service, ServiceMatch::Signature(_)))
     }

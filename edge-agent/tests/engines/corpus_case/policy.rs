@@ -89,6 +89,7 @@ pub struct SignatureCase {
 impl Case {
     pub fn resolved(&self) -> Resolved {
         let mut set = Resolved::default();
+        let owner = PolicyId(self.policies.iter().position(|policy| !policy.built_in).unwrap_or(0) as u32);
         let names: Vec<&String> = self.devices.keys().collect();
         let group_of = |name: &str| names.iter().position(|known| *known == name).unwrap_or_else(|| panic!("no device group {name}"));
         let signature_of = |name: &str| {
@@ -101,7 +102,7 @@ impl Case {
                 let place = self.policies.iter().position(|policy| policy.name == *owner);
                 PolicyId(place.unwrap_or_else(|| panic!("no policy {owner}")) as u32)
             };
-            set.groups.push(Group { policy: self.owners.get(name).map_or(PolicyId(0), of_owner), name: name.clone(), when });
+            set.groups.push(Group { policy: self.owners.get(name).map_or(owner, of_owner), name: name.clone(), when });
         }
         let places: Vec<&String> = self.destinations.keys().collect();
         set.destinations = self.destinations.iter().map(|(name, case)| destination(name, case)).collect();
