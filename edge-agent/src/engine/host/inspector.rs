@@ -19,11 +19,11 @@ use edge_ebpf::packet::{Address, Fragment, Packet, protocol};
 
 use crate::config::TimeToLive;
 use crate::policy::compile::Compiled;
-use crate::policy::compile::name_table::NameTable;
+use crate::policy::compile::name_table::{NameTable, NameTableError};
 use crate::policy::spelling;
 
 /// Numbers as good as any: nobody attacks a packet that is tried out.
-const SEEDS_HERE: [u64; SEEDS] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 3, 5, 8];
+const FIRST_SEEDS: [u64; SEEDS] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 3, 5, 8];
 const SECRETS_HERE: [u64; SECRETS] = [
     0x2545_f491_4f6c_dd1d,
     0x9e37_79b9_7f4a_7c15,
@@ -59,7 +59,7 @@ struct Table(NameTable);
 
 impl Seeds for Table {
     fn seed(&self, place: usize) -> u64 {
-        SEEDS_HERE[place]
+        self.0.seeds[place]
     }
 }
 
@@ -97,13 +97,14 @@ pub struct Look<'a> {
 }
 
 impl Inspector {
-    pub fn new(compiled: &Compiled) -> Self {
+    /// # Errors
+    /// If the names cannot be told apart.
+    pub fn new(compiled: &Compiled) -> Result<Self, NameTableError> {
         let table = match &compiled.names {
-            // Two names of one hash: with these secrets it would have to be searched for.
-            Some(names) => NameTable::build(names.names.iter(), &SEEDS_HERE).unwrap_or_else(|_| NameTable::empty()),
+            Some(names) => NameTable::build(|| names.names.iter(), &FIRST_SEEDS)?,
             None => NameTable::empty(),
         };
-        Self {
+        Ok(Self {
             table: Table(table),
             signatures: compiled.signatures.clone(),
             flows: vec![FlowBucket::default(); BUCKETS],
@@ -111,7 +112,7 @@ impl Inspector {
             learned: vec![LearnedBucket::default(); BUCKETS],
             names: HashMap::new(),
             state: State::default(),
-        }
+        })
     }
 
     pub fn state(&self) -> &State {
