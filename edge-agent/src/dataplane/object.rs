@@ -110,6 +110,7 @@ pub enum Sharing<'a> {
 pub struct Object {
     ebpf: Ebpf,
     kernel: Kernel,
+    sizes: Sizes,
     reads_answers: bool,
 }
 
@@ -163,7 +164,8 @@ impl Object {
             .override_global("MAX_TTL", max, true);
         let looking = Looking::new(compiled, *tables, sharing)?;
         looking.specialise(&mut loader, compiled);
-        for (map, entries) in Sizes::of(compiled).entries() {
+        let sizes = Sizes::of(compiled, looking.table());
+        for (map, entries) in sizes.entries() {
             loader.map_max_entries(map, entries);
         }
         let mut elf = OBJECT.to_vec();
@@ -186,7 +188,7 @@ impl Object {
         }
         let ebpf = loader.load(&elf).map_err(|error| Error::Load(Box::new(error)))?;
         drop(loader);
-        let mut object = Self { ebpf, kernel, reads_answers: kernel.names() && wants_answers(compiled) };
+        let mut object = Self { ebpf, kernel, sizes, reads_answers: kernel.names() && wants_answers(compiled) };
         looking.fill(&mut object)?;
         Ok(object)
     }
@@ -205,6 +207,10 @@ impl Object {
             load(TEACH_PROGRAM, || program.load())?;
         }
         Ok(())
+    }
+
+    pub const fn sizes(&self) -> &Sizes {
+        &self.sizes
     }
 
     /// Whether this generation learns addresses from DNS answers, and so has a program on the egress of inside interfaces.
