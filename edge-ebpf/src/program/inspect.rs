@@ -23,11 +23,11 @@ use edge_ebpf::{
 
 use super::{
     constants,
+    devices::device_word,
+    facts,
     frame::Context,
-    identity::{self, device_word},
-    in_hand,
-    learned::{self, Secret},
-    maps, names,
+    in_hand, learned, maps, names,
+    secret::Secret,
     tables::{Tables, edge_mac_class},
 };
 
@@ -334,7 +334,7 @@ impl Steps for Functions {
     #[inline(always)]
     fn identify(&mut self, read: Read, reading: Reading) {
         if constants::reads_of_all() || constants::has_shown() {
-            identity::edge_identify_shown(self.0, (read as u32) << 8 | reading as u32);
+            facts::edge_identify_shown(self.0, (read as u32) << 8 | reading as u32);
         }
     }
     #[inline(always)]
