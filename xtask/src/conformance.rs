@@ -1,4 +1,7 @@
-//! `xtask conformance DIR`: what `edge-agent fingerprint` says of captures, beside what another tool says of them.
+//! `xtask conformance DIR`: what `edge-agent fingerprint` says of captures, beside what another tool says of them; and what the three engines
+//! say of every frame.
+
+mod replay;
 
 mod ja4;
 
@@ -23,7 +26,7 @@ const PUBLISHED: &str = "ja4.json";
 /// Where a capture's frames have no Ethernet header.
 const NO_MAC: &str = "00:00:00:00:00:00";
 
-/// Compare what the agent sees in captures with what another tool sees in them.
+/// Compare what the agent sees in captures with what another tool sees in them, and the engines with each other.
 #[derive(clap::Args)]
 pub struct Conformance {
     /// Captures, an `expected.jsonl` with the observations that they hold, and perhaps a `ja4.json` with the JA4 values that are published for them.
@@ -61,7 +64,8 @@ impl Conformance {
         let mut expected = observations(&read(&directory.join(EXPECTED))?)?;
         let agent = agent.clone().map_or_else(|| build::agent(Profile::Dev), Ok)?;
         let mut found = BTreeMap::new();
-        for capture in captures(directory)? {
+        let captures = captures(directory)?;
+        for capture in &captures {
             let printed = output(Command::new(&agent).arg("fingerprint").arg("--json").arg(capture))?;
             found.extend(observations(&printed)?);
         }
@@ -73,7 +77,9 @@ impl Conformance {
         found.retain(|(_, _, kind), _| expected.keys().any(|(_, _, known)| known == kind));
         let report = Report::new(&expected, &found, &exceptions(EXCEPTIONS)?);
         print!("{}", report.text());
-        report.judge()
+        let replayed = replay::replay(&agent, &captures, &expected)?;
+        print!("{replayed}");
+        report.judge().and_then(|()| replayed.judge())
     }
 }
 
@@ -84,6 +90,11 @@ fn captures(directory: &Path) -> Result<BTreeSet<PathBuf>> {
     let is_capture =
         |path: &PathBuf| path.extension().is_some_and(|extension| ["cap", "pcap", "pcapng"].iter().any(|known| extension == *known));
     Ok(paths.into_iter().filter(is_capture).collect())
+}
+
+/// As observations name it.
+fn capture_name(capture: &Path) -> String {
+    capture.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn read(path: &Path) -> Result<String> {

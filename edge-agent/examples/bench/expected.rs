@@ -21,7 +21,7 @@ pub const PASS: u32 = 2;
 /// The verdict that the same tables give on the host.
 pub fn by_host(compiled: Arc<Compiled>) -> Expect {
     Box::new(move |frame, returned| {
-        let outcome = HostEngine::new(&compiled, Conduct::default()).run(frame);
+        let outcome = HostEngine::new(&compiled, Conduct::default()).and_then(|mut engine| engine.run(frame));
         returned != ABORTED && outcome.is_ok_and(|outcome| code(outcome.verdict) == returned)
     })
 }

@@ -58,7 +58,7 @@ impl<'a> Prepared<'a> {
             Kernel::Without | Kernel::NorHost => None,
             Kernel::InSum | Kernel::ByFrame => Some(KernelEngine::new(compiled, *conduct).context("load into the kernel")?),
         };
-        let mut trio = Trio::new(policies, compiled, *conduct, kernel);
+        let mut trio = Trio::new(policies, compiled, *conduct, kernel)?;
         let mut now = None;
         for (index, Arrival { way, at, frame }) in frames.iter().enumerate() {
             if now != Some(*at) {

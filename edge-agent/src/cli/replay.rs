@@ -33,9 +33,10 @@ const A_YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
 /// Show what would have become of captured traffic
 ///
 /// Frames from inside addresses enter on an inside interface, all others on an outside interface, each at the time that the capture has for
-/// it. From DNS answers to inside addresses that pass, addresses are learned for names. Frames that were not captured on Ethernet get such a header; where the capture does not know the sender's MAC, it is zero. Frames that
-/// the snap length cut are judged in their full length if their headers are whole. Frames that cannot be judged have no verdict, and say
-/// why. Nothing is enforced by it, and no traffic is touched.
+/// it. From DNS answers to inside addresses that pass, addresses are learned for names. The names that packets carry are told by the host and
+/// oracle engines only. Frames that were not captured on Ethernet get such a header; where the capture does not know the sender's MAC, it is
+/// zero. Frames that the snap length cut are judged in their full length if their headers are whole. Frames that cannot be judged have no
+/// verdict, and say why. Nothing is enforced by it, and no traffic is touched.
 #[derive(Args)]
 pub struct Replay {
     /// A file in the pcap or pcapng format

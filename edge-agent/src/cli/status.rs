@@ -8,7 +8,7 @@ use edge_agent::config::AgentConfig;
 use edge_agent::dataplane::interfaces::{Interface, Interfaces};
 use edge_agent::dataplane::readout::without_agent;
 use edge_agent::server::control::{
-    AskError, Count, InterfaceReport, Request, RuleReport, SourceReport, StatusReport, UninspectableReport, ask,
+    AskError, Count, InterfaceReport, Request, RuleReport, SourceReport, StatusReport, TableReport, UninspectableReport, ask,
 };
 use edge_agent::telemetry::events::Report;
 
@@ -82,6 +82,7 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
         rules,
         uninspectable,
         answers,
+        tables,
         warnings,
         sources,
         last_failure,
@@ -126,6 +127,8 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
     let rows = uninspectable.iter().map(|UninspectableReport { reason, verdict, count }| [reason.clone(), verdict.clone(), packets(count)]);
     table(out, ["uninspectable", "verdict", "packets"], rows)?;
     table(out, ["DNS answers", "packets"], answers.iter().map(|(result, count)| [result.clone(), packets(count)]))?;
+    let rows = tables.iter().map(|TableReport { table, entries, capacity }| [table.clone(), entries.to_string(), capacity.to_string()]);
+    table(out, ["table", "entries", "capacity"], rows)?;
     table(out, ["source", "file", "modified", "SHA-256", "entries", ""], sources.iter().map(source_row))
 }
 
@@ -197,6 +200,7 @@ mod tests {
             }],
             uninspectable: vec![],
             answers: [("learned".to_owned(), Count { packets: 5, bytes: 500 })].into(),
+            tables: vec![TableReport { table: "learned".to_owned(), entries: 7, capacity: 65_536 }],
             warnings: vec![],
             sources: vec![SourceReport {
                 source: "countries".to_owned(),
@@ -237,6 +241,7 @@ mod tests {
         assert!(text.contains("\ninterface  role    mode    passed  dropped  rejected\nlan        inside  native          12\n"), "{text}");
         assert!(text.contains("\niaf-2014  r     drop (removed)  12       720\n"), "{text}");
         assert!(text.contains("\nDNS answers  packets\nlearned      5\n"), "{text}");
+        assert!(text.contains("\ntable    entries  capacity\nlearned  7        65536\n"), "{text}");
         assert!(!text.contains("uninspectable"));
     }
 

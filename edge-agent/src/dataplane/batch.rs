@@ -1,5 +1,5 @@
-//! Map calls that aya does not make: thousands of values in one (`BPF_MAP_UPDATE_BATCH`, Linux 5.6), and values whose size only the map
-//! knows.
+//! Map calls that aya does not make: thousands of values in one (`BPF_MAP_UPDATE_BATCH`, `BPF_MAP_LOOKUP_BATCH`, Linux 5.6), and values whose
+//! size only the map knows.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,6 +9,7 @@ use aya::maps::MapData;
 use super::pod::Plain;
 
 /// `enum bpf_cmd` of `linux/bpf.h`.
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 /// Values of one call: the kernel reads one after the other, so more would save nothing.
@@ -53,6 +54,38 @@ pub fn update<V: Plain>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads the values of an array at the places from `first` on.
+///
+/// # Errors
+/// If the kernel has no batches, the array's values are of another size, or it ends before.
+pub fn look_up<V: Plain>(array: &MapData, first: u32, values: &mut [V]) -> io::Result<()> {
+    let size = array.info().map_err(io::Error::other)?.value_size();
+    if size as usize != size_of::<V>() {
+        return Err(io::Error::other(format!("its values have {size} bytes")));
+    }
+    let mut keys = vec![0u32; values.len()];
+    // The kernel goes on behind this key, and says where to go on next.
+    let (before, mut next) = (first.wrapping_sub(1), 0u32);
+    let mut batch = Batch {
+        in_batch: if first == 0 { 0 } else { std::ptr::from_ref(&before) as u64 },
+        out_batch: std::ptr::from_mut(&mut next) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: keys.len() as u32,
+        map_fd: array.fd().as_fd().as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads a key of four bytes, and writes one, `count`, and at most `count` keys of four bytes and values of the map's
+    // value size, which was compared; any bytes are a `V`; all of it outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, std::ptr::from_mut(&mut batch), size_of::<Batch>()) };
+    match result {
+        0 if batch.count as usize == values.len() => Ok(()),
+        0 => Err(io::Error::other(format!("it has {} values from {first} on, not {}", batch.count, values.len()))),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// `union bpf_attr` of `linux/bpf.h`, its member for single elements.

@@ -7,6 +7,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 const SECOND: i128 = 1_000_000_000;
 
+/// Whole seconds since boot, as the program counts them.
+pub fn second() -> u32 {
+    u32::try_from(clock_gettime(ClockId::Monotonic).tv_sec).unwrap_or(u32::MAX)
+}
+
 /// How far the wall clock is from the kernel's monotonic one at this moment.
 pub fn now() -> Clock {
     let monotonic = clock_gettime(ClockId::Monotonic);

@@ -18,6 +18,7 @@ pub mod object;
 pub mod pins;
 pub mod pod;
 pub mod readout;
+mod remembered;
 pub mod signal_slots;
 pub mod slots;
 pub mod snapshot;
@@ -46,7 +47,6 @@ use pins::{LinkName, Lock, Pins};
 use pod::Value;
 use readout::{Hanging, View};
 use snapshot::{Role, Snapshot};
-use tables::Sizes;
 use teach::Lesson;
 
 /// What the configuration wants of the kernel.
@@ -86,7 +86,6 @@ pub struct Dataplane {
     generation: u32,
     /// Counter slots of the rules in force.
     active: HashSet<u32>,
-    sizes: Sizes,
     interfaces: Vec<Hanging>,
     kernel: Kernel,
     /// Whether the generation in force reads DNS answers.
@@ -131,8 +130,8 @@ impl Dataplane {
         let active = readout::slots_in_force(&pins)?;
         let interfaces = settings.interfaces.iter().map(|wanted| Hanging::nowhere(link_name(wanted))).collect();
         let reads_answers = answers::noted(&pins)?;
-        let (sizes, object, epoch) = (Sizes::default(), None, 0);
-        Ok(Self { settings, pins, _lock: lock, counters, generation, active, sizes, interfaces, kernel, reads_answers, object, epoch })
+        let (object, epoch) = (None, 0);
+        Ok(Self { settings, pins, _lock: lock, counters, generation, active, interfaces, kernel, reads_answers, object, epoch })
     }
 
     pub fn settings(&self) -> &Settings {
@@ -184,7 +183,6 @@ impl Dataplane {
         self.generation = generation;
         self.settings.clone_from(settings);
         self.active = rule_slots.slots.into_iter().collect();
-        self.sizes = Sizes::of(compiled);
         let notes = object.pin_rules(&self.pins).and_then(|()| self.pins.write_generation(generation));
         if let Err(error) = notes {
             tracing::error!(%error, generation, "in force, but not noted beside the pins");
@@ -234,20 +232,9 @@ impl Dataplane {
     /// # Errors
     /// If the kernel's maps cannot be read; also before the first generation, when there are none.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        let Self {
-            pins,
-            counters,
-            generation,
-            active,
-            sizes,
-            interfaces,
-            settings: _,
-            _lock: _,
-            kernel: _,
-            reads_answers: _,
-            object: _,
-            epoch: _,
-        } = self;
+        let Self { pins, counters, generation, active, interfaces, object, settings: _, _lock: _, kernel: _, reads_answers: _, epoch: _ } =
+            self;
+        let sizes = object.as_ref().map(Object::sizes);
         View { pins, counters, generation: *generation, interfaces, active, sizes }.snapshot()
     }
 

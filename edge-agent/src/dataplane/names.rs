@@ -127,7 +127,8 @@ impl Buckets {
 pub struct Looking<'a> {
     names: Option<&'a CompiledNames>,
     table: NameTable,
-    secrets: Secrets,
+    /// Of what is remembered.
+    secrets: [u64; SECRETS],
     buckets: Buckets,
     has_names: u32,
     has_learned_monitored: u32,
@@ -141,7 +142,7 @@ pub struct Looking<'a> {
 
 impl<'a> Looking<'a> {
     /// # Errors
-    /// If the pins cannot be read, or two names cannot be told apart.
+    /// If the pins cannot be read, or names cannot be told apart whatever is tried.
     pub fn new(compiled: &'a Compiled, sizes: TableSizes, sharing: Sharing<'_>) -> Result<Self, Error> {
         let secrets = match sharing {
             Sharing::Pinned(pins) => Secrets::pinned(pins)?,
@@ -149,7 +150,7 @@ impl<'a> Looking<'a> {
         };
         let names = compiled.names.as_ref();
         let table = match names {
-            Some(names) => NameTable::build(names.names.iter(), &secrets.names).map_err(Error::Names)?,
+            Some(names) => NameTable::build(|| names.names.iter(), &secrets.names).map_err(Error::Names)?,
             None => NameTable::empty(),
         };
         let buckets = Buckets::of(sizes, sharing)?;
@@ -159,7 +160,7 @@ impl<'a> Looking<'a> {
         }
         Ok(Self {
             names,
-            secrets,
+            secrets: secrets.tables,
             buckets,
             has_names: u32::from(names.is_some()),
             has_learned_monitored: u32::from(names.is_some_and(|names| names.has_learned_monitored)),
@@ -171,6 +172,10 @@ impl<'a> Looking<'a> {
             flow_mask: buckets.flows - 1,
             learned_mask: buckets.learned - 1,
         })
+    }
+
+    pub const fn table(&self) -> &NameTable {
+        &self.table
     }
 
     /// Tells the loader.
@@ -198,9 +203,9 @@ impl<'a> Looking<'a> {
             .override_global("NOTHING", &compiled.nothing, true)
             .override_global("SIGNATURES", Value::of(signatures), true)
             .override_global("SIGNATURE_COUNT", signature_count, true)
-            .override_global("NAME_SEEDS", &secrets.names, true)
+            .override_global("NAME_SEEDS", &table.seeds, true)
             .override_global("NAME_MASK", name_mask, true)
-            .override_global("SECRET_NUMBERS", &secrets.tables, true)
+            .override_global("SECRET_NUMBERS", secrets, true)
             .override_global("FLOW_MASK", flow_mask, true)
             .override_global("LEARNED_MASK", learned_mask, true)
             .map_max_entries(NAMES, table.buckets.len() as u32)

@@ -123,6 +123,7 @@ pub enum Sharing<'a> {
 pub struct Object {
     ebpf: Ebpf,
     kernel: Kernel,
+    sizes: Sizes,
     reads_answers: bool,
 }
 
@@ -178,7 +179,8 @@ impl Object {
         looking.specialise(&mut loader, compiled);
         let identifying = Identifying::new(compiled, *generation, *tables, *observes, sharing)?;
         identifying.specialise(&mut loader);
-        for (map, entries) in Sizes::of(compiled).entries() {
+        let sizes = Sizes::of(compiled, looking.table());
+        for (map, entries) in sizes.entries() {
             loader.map_max_entries(map, entries);
         }
         let mut elf = OBJECT.to_vec();
@@ -201,7 +203,7 @@ impl Object {
         }
         let ebpf = loader.load(&elf).map_err(|error| Error::Load(Box::new(error)))?;
         drop(loader);
-        let mut object = Self { ebpf, kernel, reads_answers: kernel.names() && wants_answers(compiled) };
+        let mut object = Self { ebpf, kernel, sizes, reads_answers: kernel.names() && wants_answers(compiled) };
         looking.fill(&mut object)?;
         identifying.fill(&mut object)?;
         Ok(object)
@@ -221,6 +223,10 @@ impl Object {
             load(TEACH_PROGRAM, || program.load())?;
         }
         Ok(())
+    }
+
+    pub const fn sizes(&self) -> &Sizes {
+        &self.sizes
     }
 
     /// Whether this generation learns addresses from DNS answers, and so has a program on the egress of inside interfaces.

@@ -35,7 +35,17 @@ pub struct Pins {
 
 /// Held by the one process that may change the pins; let go when it ends, however it ends.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "the open directory is the lock")] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing it is not enough: the lock is that of the open directory, which a process forked by another thread has open as well until it
+    /// executes its program.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the lock of the pins goes with this process");
+        }
+    }
+}
 
 /// The name of a pinned link: which program hangs on which interface.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -322,5 +332,17 @@ mod tests {
         }
         assert_eq!(LinkName::parse("sideways-eth0"), None);
         assert_eq!(LinkName::parse("inside"), None);
+    }
+
+    #[test]
+    fn the_lock_is_let_go_though_the_directory_stays_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pins = Pins::at(folder.path());
+        let lock = pins.lock().expect("nobody has it");
+        // What a fork has.
+        let _open = lock.0.try_clone().expect("another descriptor");
+        assert!(matches!(pins.lock(), Err(Error::Locked { .. })));
+        drop(lock);
+        drop(pins.lock().expect("let go"));
     }
 }

@@ -3,20 +3,21 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use aya::maps::{Array, HashMap, Map, PerCpuArray};
+use aya::maps::{Array, Map, PerCpuArray};
 use edge_ebpf::abi::beside::CopyState;
-use edge_ebpf::abi::{AnswerResult, Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, Reason, ReportState, RuleEntry, Verdict};
+use edge_ebpf::abi::{AnswerResult, Counter, Reason, ReportState, RuleEntry, Verdict};
 
 use super::attach::answers;
 use super::attach::link::{self, LinkFacts};
 use super::counters::{Counters, RuleKey, VERDICTS, total};
 use super::error::Error;
 use super::interfaces::Interface;
-use super::object::{ANSWERS, COPY_STATE, FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
+use super::object::{ANSWERS, COPY_STATE, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
 use super::pins::{LinkName, Pins};
-use super::pod::{Plain, Value};
+use super::pod::Value;
+use super::remembered;
 use super::snapshot::{InterfaceSnapshot, Role, RuleSnapshot, Snapshot, TableUse, XdpMode};
-use super::tables::Sizes;
+use super::tables::{self, Sizes};
 
 /// What a snapshot is read with, beside the counters.
 pub struct View<'a> {
@@ -27,7 +28,7 @@ pub struct View<'a> {
     /// Slots of the rules in force.
     pub active: &'a HashSet<u32>,
     /// Of the tables in force, if this process filled them.
-    pub sizes: &'a Sizes,
+    pub sizes: Option<&'a Sizes>,
 }
 
 /// How our programs hang on an interface.
@@ -121,18 +122,10 @@ impl View<'_> {
     }
 
     fn tables(&self) -> Result<Vec<TableUse>, Error> {
-        let mut tables = self.sizes.uses(self.counters.rules.owned().count(), self.counters.interfaces.owned().count());
-        tables.push(self.remembered::<FragmentKey, FragmentVerdict>("fragments", FRAGMENTS, MAX_FRAGMENTS)?);
+        let mut tables = self.sizes.map(Sizes::uses).unwrap_or_default();
+        tables.extend(tables::counter_uses(self.counters.rules.owned().count(), self.counters.interfaces.owned().count()));
+        tables.extend(remembered::uses(self.pins)?);
         Ok(tables)
-    }
-
-    /// Of a map that forgets by itself. Counted by walking the keys: where one goes while it is stood on, the kernel begins anew, so that
-    /// it is bounded, and then only a close guess.
-    fn remembered<K: Plain, V: Plain>(&self, table: &'static str, name: &'static str, capacity: u32) -> Result<TableUse, Error> {
-        let map: HashMap<_, Value<K>, Value<V>> =
-            Map::LruHashMap(self.pins.open_map(name)?).try_into().map_err(Error::map("open", name))?;
-        let entries = map.keys().take(capacity as usize).filter(Result::is_ok).count() as u64;
-        Ok(TableUse { table, entries, capacity: u64::from(capacity) })
     }
 
     fn suppressed(&self) -> Result<u64, Error> {
@@ -181,7 +174,7 @@ pub fn without_agent(root: &Path, interfaces: &[Interface]) -> Result<Snapshot, 
     };
     let interfaces: Vec<_> = pins.links()?.into_iter().map(look).collect::<Result<_, Error>>()?;
     let (counters, active) = (Counters::open(&pins)?, slots_in_force(&pins)?);
-    View { pins: &pins, counters: &counters, generation, interfaces: &interfaces, active: &active, sizes: &Sizes::default() }.snapshot()
+    View { pins: &pins, counters: &counters, generation, interfaces: &interfaces, active: &active, sizes: None }.snapshot()
 }
 
 /// How one of our XDP programs hangs on an interface; `None` if none of `links` holds what is on it.

@@ -101,8 +101,15 @@ pub struct RuleSnapshot {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct TableUse {
-    /// Snake case: `mac_nodes`, `ipv4_nodes`, `ipv6_nodes`, `classes`, `rules`, `rule_counters`, `fragments`, …
+    /// Snake case: `mac_nodes`, `ipv4_nodes`, `ipv6_nodes`, `classes`, `rules`, `names`, `rule_counters`, `fragments`, `learned`, `flows`, …
     pub table: &'static str,
+    /// Of `learned`, those whose time has not come; of `fragments` and `flows`, all that were not overwritten, so that it does not fall.
     pub entries: u64,
     pub capacity: u64,
+}
+
+impl TableUse {
+    pub(super) const fn of((table, entries, capacity): (&'static str, usize, usize)) -> Self {
+        Self { table, entries: entries as u64, capacity: capacity as u64 }
+    }
 }

@@ -4,6 +4,7 @@
 use std::os::fd::AsFd;
 
 use edge_ebpf::abi::{Link, MAX_INTERFACES, MAX_RULES, RULE_SLOTS, RateEntry, RuleEntry, TIMELINE_STRETCHES, max_classes, row_size};
+use edge_ebpf::name::table::BUCKET;
 
 use super::batch;
 use super::error::Error;
@@ -11,11 +12,12 @@ use super::nodes;
 use super::object::{MAC_NODES, Object, RULES, V4_NODES, V6_NODES};
 use super::pod::{Plain, Value};
 use super::snapshot::TableUse;
+use crate::policy::compile::name_table::NameTable;
 use crate::policy::compile::{Compiled, CompiledRule, Timeline};
 use crate::policy::model::{RateLimit, RateUnit};
 
 /// Entries of each table of a generation.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sizes {
     mac_nodes: usize,
     v4_nodes: usize,
@@ -25,10 +27,14 @@ pub struct Sizes {
     words: usize,
     rules: usize,
     stretches: usize,
+    names: usize,
+    /// Entries that there is room for in the table of names.
+    name_places: usize,
 }
 
 impl Sizes {
-    pub fn of(compiled: &Compiled) -> Self {
+    /// `names`: the table that was made of the set's names.
+    pub fn of(compiled: &Compiled, names: &NameTable) -> Self {
         let Compiled {
             policies: _,
             rules,
@@ -59,19 +65,21 @@ impl Sizes {
             words: *words,
             rules: rules.len(),
             stretches: timeline.as_ref().map_or(0, |timeline| timeline.stretches.len()),
+            names: names.entries,
+            name_places: names.buckets.len() * BUCKET,
         }
     }
 
     /// The maps to create with as many entries as there are, but one at least: the kernel knows no empty array.
     pub fn entries(&self) -> [(&'static str, u32); 3] {
-        let Self { mac_nodes: _, v4_nodes: _, v6_nodes: _, classes: _, words: _, rules, stretches } = *self;
+        let Self { rules, stretches, .. } = *self;
         [(RULES, rules), ("RATES", rules), ("TIMELINE", stretches)]
             .map(|(map, entries)| (map, u32::try_from(entries).unwrap_or(u32::MAX).max(1)))
     }
 
     /// For the metrics: what is used of what the layouts can hold.
-    pub fn uses(&self, rule_slots: usize, interface_slots: usize) -> Vec<TableUse> {
-        let Self { mac_nodes, v4_nodes, v6_nodes, classes, words, rules, stretches } = *self;
+    pub fn uses(&self) -> Vec<TableUse> {
+        let Self { mac_nodes, v4_nodes, v6_nodes, classes, words, rules, stretches, names, name_places } = *self;
         let indexed = Link::MAX as usize + 1;
         [
             ("mac_nodes", mac_nodes, indexed),
@@ -80,12 +88,16 @@ impl Sizes {
             ("classes", classes, max_classes(words)),
             ("rules", rules, MAX_RULES),
             ("schedule_stretches", stretches, TIMELINE_STRETCHES),
-            ("rule_counters", rule_slots, RULE_SLOTS as usize),
-            ("interface_counters", interface_slots, MAX_INTERFACES),
+            ("names", names, name_places),
         ]
-        .map(|(table, entries, capacity)| TableUse { table, entries: entries as u64, capacity: capacity as u64 })
+        .map(TableUse::of)
         .into()
     }
+}
+
+/// The same of the counters, which outlive generations.
+pub fn counter_uses(rule_slots: usize, interface_slots: usize) -> [TableUse; 2] {
+    [("rule_counters", rule_slots, RULE_SLOTS as usize), ("interface_counters", interface_slots, MAX_INTERFACES)].map(TableUse::of)
 }
 
 /// Fills every map of `object` that holds what a generation decides by; `rules` are its [`rule_entries`].

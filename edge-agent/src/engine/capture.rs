@@ -131,9 +131,14 @@ pub fn read(path: &Path) -> Result<Capture, CaptureError> {
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut capacity = BUFFER;
     let mut waiting = None;
+    let mut has_blocks = false;
     loop {
+        if has_blocks && is_too_short(reader.data()) {
+            return Err(format(format!("after {} frames: a block that is shorter than itself", frames.len())));
+        }
         match reader.next() {
             Ok((size, block)) => {
+                has_blocks = matches!(block, PcapBlockOwned::NG(_));
                 take(block, &mut interfaces, &mut frames);
                 reader.consume(size);
                 waiting = None;
@@ -160,6 +165,19 @@ pub fn read(path: &Path) -> Result<Capture, CaptureError> {
             }
             Err(error) => return Err(format(format!("after {} frames: {error}", frames.len()))),
         }
+    }
+}
+
+/// Whether what comes next in a pcapng file is a block that the parser takes for one of a process, and subtracts too much from the length of.
+fn is_too_short(next: &[u8]) -> bool {
+    const PROCESS: u32 = 0x8000_0001;
+    /// Type, and length before and behind.
+    const LEAST: u32 = 12;
+    let Some([a, b, c, d, length @ ..]) = next.first_chunk::<8>() else { return false };
+    match [*a, *b, *c, *d] {
+        kind if kind == PROCESS.to_le_bytes() => u32::from_le_bytes(*length) < LEAST,
+        kind if kind == PROCESS.to_be_bytes() => u32::from_be_bytes(*length) < LEAST,
+        _ => false,
     }
 }
 

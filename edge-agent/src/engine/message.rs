@@ -1,4 +1,5 @@
-//! Messages that carry names, made to order: DNS queries and answers, ClientHellos, HTTP requests. For the tests of the engines.
+//! Messages that carry names, made to order: DNS queries and answers, ClientHellos, HTTP requests. For the tests of policies and of the
+//! engines.
 
 use std::net::IpAddr;
 

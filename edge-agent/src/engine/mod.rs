@@ -25,6 +25,7 @@ use self::kernel::{KernelEngine, KernelEngineError};
 use self::oracle::Oracle;
 use crate::config::Conduct;
 use crate::policy::compile::Compiled;
+use crate::policy::compile::name_table::NameTableError;
 use crate::policy::model::{Resolved, RuleId};
 
 /// When it is, where nobody says: the day of the advisory, 2014-10-24, at noon (UTC).
@@ -65,6 +66,8 @@ pub enum EngineError {
     Kernel(#[from] KernelEngineError),
     #[error(transparent)]
     Host(#[from] MissingEntry),
+    #[error(transparent)]
+    Names(#[from] NameTableError),
 }
 
 /// Engines by name.
@@ -90,11 +93,11 @@ impl EngineKind {
     /// An engine of this kind for `policies`, of which `compiled` was made.
     ///
     /// # Errors
-    /// If the kernel refuses the program.
+    /// If the kernel refuses the program, or names cannot be told apart.
     pub fn start<'a>(self, policies: &'a Resolved, compiled: &'a Compiled, conduct: Conduct) -> Result<Box<dyn Engine + 'a>, EngineError> {
         Ok(match self {
             Self::Kernel => Box::new(KernelEngine::new(compiled, conduct)?),
-            Self::Host => Box::new(HostEngine::new(compiled, conduct)),
+            Self::Host => Box::new(HostEngine::new(compiled, conduct)?),
             Self::Oracle => Box::new(Oracle::new(policies, conduct)),
         })
     }

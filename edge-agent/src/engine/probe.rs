@@ -6,6 +6,7 @@ use edge_ebpf::engine::Side;
 use edge_ebpf::packet::Mac;
 
 use super::frame::{Ends, FrameSpec, TcpFlags, Transport};
+use super::message::{self, Answer, Hello, kind};
 use super::shown;
 use crate::policy::expectation::{Carried, PolicyTest};
 use crate::policy::model::PortProtocol;
@@ -15,6 +16,8 @@ use crate::policy::signature::Payload;
 
 const DNS: u16 = 53;
 const HTTP: u16 = 80;
+/// Of an answer, in seconds.
+const TIME_TO_LIVE: u32 = 300;
 
 /// The test's packet, sent from `port` if its protocol has ports.
 pub fn packet(test: &PolicyTest, port: u16) -> FrameSpec {
@@ -40,9 +43,11 @@ pub fn packet(test: &PolicyTest, port: u16) -> FrameSpec {
         (Carried::Nothing, _) => Vec::new(),
         (Carried::Payload(Payload(bytes)), _) => bytes.clone(),
         (Carried::Name(name), ServicePoint::Port { protocol: PortProtocol::Udp, .. }) => query(name),
-        (Carried::Name(name), ServicePoint::Port { protocol: PortProtocol::Tcp, port: DNS }) => framed(&query(name), 2),
-        (Carried::Name(name), ServicePoint::Port { protocol: PortProtocol::Tcp, port: HTTP }) => request(name),
-        (Carried::Name(name), _) => client_hello(name),
+        (Carried::Name(name), ServicePoint::Port { protocol: PortProtocol::Tcp, port: DNS }) => message::over_tcp(&[query(name)]),
+        (Carried::Name(name), ServicePoint::Port { protocol: PortProtocol::Tcp, port: HTTP }) => {
+            message::request("GET", "/", Some(name.as_ref().as_str()))
+        }
+        (Carried::Name(name), _) => Hello { server_name: Some(name.as_ref().as_str().as_bytes()), ..Hello::default() }.build(),
     };
     FrameSpec { payload, ..FrameSpec::new(device(*mac), ends, transport) }
 }
@@ -59,7 +64,11 @@ pub fn answers(test: &PolicyTest) -> Vec<FrameSpec> {
         Ends::V6(device, _) => Ends::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53), device),
     };
     let transport = Transport::Udp { source: DNS, destination: 40_000 };
-    let spec = |name| FrameSpec { payload: answer(name, remote), ..FrameSpec::new(device(*mac), ends, transport) };
+    let answer = |name: &Name| {
+        let name = name.as_ref().as_str();
+        Answer { name, aliases: Vec::new(), addresses: vec![remote], time_to_live: TIME_TO_LIVE, code: 0 }.build()
+    };
+    let spec = |name| FrameSpec { payload: answer(name), ..FrameSpec::new(device(*mac), ends, transport) };
     learned.iter().map(spec).collect()
 }
 
@@ -68,93 +77,14 @@ pub fn shown(test: &PolicyTest, port: u16) -> Vec<Vec<u8>> {
     shown::frames(device(test.mac), &test.shows, port)
 }
 
+/// For the name's IPv4 addresses.
+fn query(name: &Name) -> Vec<u8> {
+    message::query(&[(name.as_ref().as_str(), kind::A)])
+}
+
 fn device(mac: [u8; 6]) -> Mac {
     let [a, b, c, d, e, f] = mac.map(u64::from);
     Mac(a << 40 | b << 32 | c << 24 | d << 16 | e << 8 | f)
-}
-
-/// Record types (RFC 1035 section 3.2.2, RFC 3596 section 2.1) and the class of the Internet.
-const A: u16 = 1;
-const AAAA: u16 = 28;
-const IN: u16 = 1;
-/// Recursion desired, of a query; with it, of an answer: response, recursion available (RFC 1035 section 4.1.1).
-const QUERY: u16 = 0x0100;
-const ANSWER: u16 = 0x8180;
-/// Behind a message's header, where the first question's name is.
-const FIRST_NAME: u16 = 0xc000 | 12;
-
-/// A query for the name's IPv4 addresses (RFC 1035 section 4.1).
-fn query(name: &Name) -> Vec<u8> {
-    let mut message = words(&[0x1234, QUERY, 1, 0, 0, 0]);
-    question(&mut message, name, A);
-    message
-}
-
-/// The answer that the name has this address, for five minutes.
-fn answer(name: &Name, address: IpAddr) -> Vec<u8> {
-    let (kind, address) = match address {
-        IpAddr::V4(address) => (A, address.octets().to_vec()),
-        IpAddr::V6(address) => (AAAA, address.octets().to_vec()),
-    };
-    let mut message = words(&[0x1234, ANSWER, 1, 1, 0, 0]);
-    question(&mut message, name, kind);
-    message.extend(words(&[FIRST_NAME, kind, IN, 0, 300]));
-    message.extend(framed(&address, 2));
-    message
-}
-
-fn question(message: &mut Vec<u8>, name: &Name, kind: u16) {
-    for label in name.as_ref().labels() {
-        message.extend(framed(label.as_bytes(), 1));
-    }
-    message.push(0);
-    message.extend(words(&[kind, IN]));
-}
-
-/// A request for the name's root page (RFC 9112 section 3).
-fn request(name: &Name) -> Vec<u8> {
-    format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").into_bytes()
-}
-
-/// A hello of TLS 1.3 (RFC 8446 section 4.1.2) in one record, with the name (RFC 6066 section 3) and what else clients must say.
-fn client_hello(name: &Name) -> Vec<u8> {
-    let host = [&[0], &*framed(name.as_ref().as_str().as_bytes(), 2)].concat();
-    let extensions = [
-        extension(0, &framed(&host, 2)),
-        // Versions 1.3 and 1.2; group x25519; signature ECDSA with SHA-256 over P-256.
-        extension(43, &framed(&words(&[0x0304, 0x0303]), 1)),
-        extension(10, &framed(&words(&[29]), 2)),
-        extension(13, &framed(&words(&[0x0403]), 2)),
-        extension(51, &framed(&[words(&[29]), framed(&[0x5a; 32], 2)].concat(), 2)),
-    ]
-    .concat();
-    let random = [0x5a; 32];
-    let body = [
-        &[3, 3],
-        &random[..],
-        &framed(&[], 1),
-        // TLS_AES_128_GCM_SHA256; no compression.
-        &framed(&words(&[0x1301]), 2),
-        &framed(&[0], 1),
-        &framed(&extensions, 2),
-    ]
-    .concat();
-    let message = [&[1], &*framed(&body, 3)].concat();
-    [&[22, 3, 1], &*framed(&message, 2)].concat()
-}
-
-fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
-    [words(&[kind]), framed(body, 2)].concat()
-}
-
-fn words(words: &[u16]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_be_bytes()).collect()
-}
-
-/// Behind their number in so many bytes, at most eight.
-fn framed(bytes: &[u8], size: usize) -> Vec<u8> {
-    let number = (bytes.len() as u64).to_be_bytes();
-    [number.get(number.len().saturating_sub(size)..).unwrap_or_default(), bytes].concat()
 }
 
 #[cfg(test)]
@@ -232,7 +162,7 @@ mod tests {
     fn an_answer_has_the_address_for_each_name() {
         let icmp = ServicePoint::Icmp { family: Family::V4, kind: 8 };
         let [first, second] = answers(&test("192.0.2.1", icmp, Carried::Nothing)).try_into().expect("two names");
-        let header = [0x12, 0x34, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+        let header = [0xab, 0xcd, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
         let question = b"\x01a\x07example\x00\x00\x01\x00\x01";
         let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 192, 0, 2, 1];
         assert_eq!(first.payload, [&header[..], question, &record].concat());

@@ -37,11 +37,19 @@ pub enum Disagreement {
 
 impl<'a> Trio<'a> {
     /// Without a kernel engine, which needs root, it is two.
-    pub fn new(policies: &'a Resolved, compiled: &'a Compiled, conduct: impl Into<Conduct>, kernel: Option<KernelEngine>) -> Self {
+    ///
+    /// # Errors
+    /// If the names of the set cannot be told apart.
+    pub fn new(
+        policies: &'a Resolved,
+        compiled: &'a Compiled,
+        conduct: impl Into<Conduct>,
+        kernel: Option<KernelEngine>,
+    ) -> Result<Self, EngineError> {
         let conduct = conduct.into();
-        let host = HostEngine::new(compiled, conduct);
+        let host = HostEngine::new(compiled, conduct)?;
         let oracle = Oracle::new(policies, conduct);
-        Self { host, oracle, kernel, expected: Expected::of(compiled) }
+        Ok(Self { host, oracle, kernel, expected: Expected::of(compiled) })
     }
 
     /// Sets the time of all of them.

@@ -20,7 +20,7 @@ use crate::telemetry::history::History;
 mod client;
 mod report;
 pub use client::{AskError, ask};
-pub use report::{Count, InterfaceReport, RuleReport, SourceReport, StatusReport, UninspectableReport};
+pub use report::{Count, InterfaceReport, RuleReport, SourceReport, StatusReport, TableReport, UninspectableReport};
 
 /// Bytes of a request; more than any has.
 const MAX_REQUEST: u64 = 4096;

@@ -194,8 +194,11 @@ fn from_kernel(snapshot: &Snapshot) -> [Family; 13] {
             "DNS answers on their way to devices, by what became of them: learned from or not, and why.",
         )
         .with_each(answers, |(result, counter), family| family.add(&[("result", result.name())], whole(counter.packets))),
-        Family::gauge("edge_table_entries", "Entries in use of a table in the kernel.")
-            .with_each(tables, |TableUse { table, entries, .. }, family| family.add(&[("table", table)], whole(*entries))),
+        Family::gauge(
+            "edge_table_entries",
+            "Entries in use of a table in the kernel; of learned and flows an estimate where there is room for more than 65536.",
+        )
+        .with_each(tables, |TableUse { table, entries, .. }, family| family.add(&[("table", table)], whole(*entries))),
         Family::gauge("edge_table_capacity", "Entries that a table in the kernel can hold.")
             .with_each(tables, |TableUse { table, capacity, .. }, family| family.add(&[("table", table)], whole(*capacity))),
         Family::counter(

@@ -44,7 +44,7 @@ proptest! {
         let frame = &frame[..cut.min(frame.len())];
         let side = if outside { Side::Outside } else { Side::Inside };
         let (set, compiled) = &*SET;
-        let host = HostEngine::new(compiled, WHERE_A_RULE_COULD_MATCH).run_on(side, frame).expect("the tables are whole");
+        let host = HostEngine::new(compiled, WHERE_A_RULE_COULD_MATCH).and_then(|mut engine| engine.run_on(side, frame)).expect("the tables are whole");
         let oracle = Oracle::new(set, WHERE_A_RULE_COULD_MATCH).run_on(side, frame).expect("it always can");
         prop_assert_eq!(
             (host.verdict, host.rule, &host.monitored, host.reason),

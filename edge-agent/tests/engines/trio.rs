@@ -32,7 +32,7 @@ impl Engines {
             }
             engine => Some(engine.expect("the kernel loads the program")),
         });
-        Self(Trio::new(policies, compiled, conduct, kernel))
+        Self(Trio::new(policies, compiled, conduct, kernel).expect("names are told apart"))
     }
 
     pub fn set_time(&mut self, now: Timestamp) {

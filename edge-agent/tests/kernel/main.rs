@@ -10,3 +10,4 @@ mod policies;
 mod sender;
 mod swap;
 mod swaps;
+mod tables;

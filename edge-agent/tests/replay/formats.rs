@@ -258,6 +258,20 @@ fn another_file_is_no_capture() {
     assert!(matches!(read(std::path::Path::new("/nonexistent/capture")), Err(CaptureError::Open { .. })));
 }
 
+#[test]
+fn a_block_that_says_it_is_shorter_than_its_header_is_an_error() {
+    for order in Order::BOTH {
+        for length in 0..12 {
+            let mut file = Pcapng::new(order);
+            file.interface(link::ETHERNET, 0, &[]);
+            let place = file.bytes.len();
+            file.block(kind::LOCAL, &[0; 4]);
+            file.bytes[place + 4..place + 8].copy_from_slice(&order.u32(length));
+            assert!(matches!(capture(&file.bytes), Err(CaptureError::Format { .. })), "{order:?} {length}");
+        }
+    }
+}
+
 proptest! {
     /// Damage is an error, or costs frames: nothing worse, and no frame is longer than one can be.
     #[test]

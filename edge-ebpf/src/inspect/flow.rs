@@ -36,6 +36,12 @@ pub mod state {
     pub const KNOWN: u8 = 8;
 }
 
+impl FlowEntry {
+    pub const fn is_free(&self) -> bool {
+        self.state == 0
+    }
+}
+
 /// What is remembered of one flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Flow {
@@ -158,12 +164,15 @@ mod tests {
     #[test]
     fn a_flow_is_found_as_it_was_put_and_forgotten_when_told() {
         let mut bucket = FlowBucket::default();
+        assert!(bucket.iter().all(FlowEntry::is_free));
         let awaited = Flow { state: state::AWAITED, sequence: 9, number: 0, signatures: 0 };
         put(&mut bucket, hash(1), GENERATION, awaited);
         put(&mut bucket, hash(2), GENERATION, marked(3));
         assert_eq!((find(&bucket, hash(1), GENERATION), find(&bucket, hash(2), GENERATION)), (awaited, marked(3)));
         assert_eq!(find(&bucket, hash(3), GENERATION), Flow::default());
+        assert_eq!(bucket.iter().filter(|entry| !entry.is_free()).count(), 2);
         put(&mut bucket, hash(1), GENERATION, Flow::default());
+        assert_eq!(bucket.iter().filter(|entry| !entry.is_free()).count(), 1);
         assert!(!has(&bucket, hash(1)) && has(&bucket, hash(2)));
         put(&mut bucket, hash(3), GENERATION, Flow::default());
         assert!(!has(&bucket, hash(3)), "nothing to remember takes no place");

@@ -46,6 +46,10 @@ pub const fn place(tag: u64, mask: u32) -> u32 {
 }
 
 impl LearnedEntry {
+    /// Whether it is anybody's, and its time has not come.
+    pub const fn is_live(&self, second: u32) -> bool {
+        self.tag != 0 && self.holds(self.tag, second)
+    }
     #[inline(always)]
     pub const fn holds(&self, tag: u64, second: u32) -> bool {
         self.tag == tag && second <= self.expires
@@ -164,6 +168,7 @@ mod tests {
     #[test]
     fn an_entry_holds_to_its_last_second() {
         assert!(entry(7, 10).holds(7, 10) && !entry(7, 10).holds(7, 11) && !entry(7, 10).holds(8, 10));
+        assert!(entry(7, 10).is_live(10) && !entry(7, 10).is_live(11) && !entry(0, 10).is_live(10));
         assert!(has(&[entry(1, 0), entry(2, 0), entry(3, 0), entry(4, 0)], 4) && !has(&LearnedBucket::default(), 4));
     }
 }

@@ -86,8 +86,10 @@ fn in_lab(once: bool) -> Result<()> {
         println!("  laptop:  {}, a prefix of Lenovo, which no policy is about", LAPTOP.mac);
         println!("  gateway: the agent, with the program in XDP on {} and {}\n", gateway::INSIDE, gateway::OUTSIDE);
         println!("{table}");
-        println!("  Counted in the kernel, read from the agent's metrics. To see for yourself:");
-        println!("  ip netns exec {} curl http://{METRICS}/metrics", lab.gateway.name());
+        println!("  Counted in the kernel, read from the agent's metrics.");
+        if !once {
+            println!("  To see for yourself: ip netns exec {} curl http://{METRICS}/metrics", lab.gateway.name());
+        }
         std::io::stdout().flush().context("cannot write to standard output")?;
         if once {
             return verdict(&table);

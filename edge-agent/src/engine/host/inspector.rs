@@ -23,7 +23,7 @@ use super::identity::Devices;
 use crate::config::TimeToLive;
 use crate::dataplane::names::Secrets;
 use crate::policy::compile::Compiled;
-use crate::policy::compile::name_table::NameTable;
+use crate::policy::compile::name_table::{NameTable, NameTableError};
 use crate::policy::spelling;
 
 const BUCKETS: usize = 1 << 14;
@@ -51,7 +51,7 @@ struct Table(NameTable);
 
 impl Seeds for Table {
     fn seed(&self, place: usize) -> u64 {
-        Secrets::KNOWN.names[place]
+        self.0.seeds[place]
     }
 }
 
@@ -93,13 +93,14 @@ pub struct Look<'a, 'c> {
 }
 
 impl Inspector {
-    pub fn new(compiled: &Compiled) -> Self {
+    /// # Errors
+    /// If the names cannot be told apart.
+    pub fn new(compiled: &Compiled) -> Result<Self, NameTableError> {
         let table = match &compiled.names {
-            // Two names of one hash: with these secrets it would have to be searched for.
-            Some(names) => NameTable::build(names.names.iter(), &Secrets::KNOWN.names).unwrap_or_else(|_| NameTable::empty()),
+            Some(names) => NameTable::build(|| names.names.iter(), &Secrets::KNOWN.names)?,
             None => NameTable::empty(),
         };
-        Self {
+        Ok(Self {
             table: Table(table),
             signatures: compiled.signatures.clone(),
             flows: vec![FlowBucket::default(); BUCKETS],
@@ -107,7 +108,7 @@ impl Inspector {
             learned: vec![LearnedBucket::default(); BUCKETS],
             names: HashMap::new(),
             state: State::default(),
-        }
+        })
     }
 
     pub fn state(&self) -> &State {

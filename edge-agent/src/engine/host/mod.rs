@@ -47,10 +47,13 @@ pub struct HostEngine<'a> {
 pub struct MissingEntry;
 
 impl<'a> HostEngine<'a> {
-    pub fn new(compiled: &'a Compiled, conduct: impl Into<Conduct>) -> Self {
+    /// # Errors
+    /// If the names of the set cannot be told apart.
+    pub fn new(compiled: &'a Compiled, conduct: impl Into<Conduct>) -> Result<Self, EngineError> {
         let now = nanoseconds(SOME_TIME);
         let tables = HostTables { compiled, conduct: conduct.into(), devices: Devices::new(compiled).map(RefCell::new) };
-        Self { tables, inspector: Inspector::new(compiled), fragments: HashMap::new(), buckets: HashMap::new(), now }
+        let inspector = Inspector::new(compiled)?;
+        Ok(Self { tables, inspector, fragments: HashMap::new(), buckets: HashMap::new(), now })
     }
 
     /// Whole seconds.

@@ -23,6 +23,9 @@ pub struct Stream {
     ahead: BTreeMap<u32, Vec<u8>>,
     /// A message's beginning. Messages begin where segments do, or behind one another.
     pending: Vec<u8>,
+    /// Sequence number of the last bytes that were no message. What is sent again in their place may be one: captures of some links have the
+    /// padding of short frames as data, in front of what the device has sent.
+    other: Option<u32>,
 }
 
 enum Message {
@@ -34,7 +37,7 @@ enum Message {
 
 impl Stream {
     pub fn after(next: u32) -> Self {
-        Self { next, ahead: BTreeMap::new(), pending: Vec::new() }
+        Self { next, ahead: BTreeMap::new(), pending: Vec::new(), other: None }
     }
 
     /// Whether a message would begin with the byte of this number.
@@ -65,6 +68,9 @@ impl Stream {
 
     /// `sequence` is not behind the next byte's.
     fn take(&mut self, sequence: u32, payload: &[u8], dns: bool, seen: &mut Vec<Observation>) {
+        if self.other.is_some_and(|other| sequence.wrapping_sub(other) < self.next.wrapping_sub(other)) {
+            (self.next, self.other) = (sequence, None);
+        }
         let known = self.next.wrapping_sub(sequence) as usize;
         let Some(new) = payload.get(known..) else { return };
         self.next = self.next.wrapping_add(new.len() as u32);
@@ -79,8 +85,12 @@ impl Stream {
             }
             match message(&self.pending, dns) {
                 Message::Incomplete => return,
-                Message::Other => return self.pending.clear(),
+                Message::Other => {
+                    self.other = Some(self.next.wrapping_sub(self.pending.len() as u32));
+                    return self.pending.clear();
+                }
                 Message::Read(observation, length) => {
+                    self.other = None;
                     seen.extend(observation);
                     self.pending.drain(..length);
                 }

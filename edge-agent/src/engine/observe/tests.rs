@@ -102,6 +102,17 @@ fn behind_an_acknowledgement_that_is_padded() {
 }
 
 #[test]
+fn a_hello_in_the_place_of_bytes_that_were_none_is_read_once() {
+    let (padding, hello) = ([0, 0], record(&hello("one.example", 9)));
+    let again = || segment(443, 5, &hello);
+    assert_eq!(observed([segment(443, 5, &padding), again(), again()]), [named("one.example")]);
+    // Behind them it is the stream's, and is not told of again either.
+    let behind = || segment(443, 7, &hello);
+    assert_eq!(observed([segment(443, 5, &padding), behind(), behind()]), [named("one.example")]);
+    assert_eq!(observed([again(), segment(443, 5, &padding), again()]), [named("one.example")]);
+}
+
+#[test]
 fn requests_one_after_the_other_with_their_bodies() {
     let one = "POST /x HTTP/1.1\r\nHost: One.example:8080\r\nContent-Length: 5\r\nUser-Agent: MIUI/1\r\n\r\nGET /";
     let two = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";

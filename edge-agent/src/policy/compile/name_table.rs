@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use edge_ebpf::inspect::secret::mix;
 use edge_ebpf::name::hash::{Hash, SEEDS};
 use edge_ebpf::name::labels::Labels;
 use edge_ebpf::name::table::{BUCKET, NameBucket, NameEntry, places, set_overflow, suffixes};
@@ -16,13 +17,15 @@ pub struct NameTable {
     pub buckets: Vec<NameBucket>,
     /// Entries in use: the names, and those above them.
     pub entries: usize,
+    /// What its hashes are made with.
+    pub seeds: [u64; SEEDS],
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NameTableError {
     #[error("the name {name:?} cannot be read as the program reads it: a defect, please report it")]
     NotAName { name: String },
-    #[error("the name {name:?} cannot be told from another one with these secrets: try again")]
+    #[error("the name {name:?} cannot be told from another one: a defect, please report it")]
     Collision { name: String },
 }
 
@@ -30,6 +33,8 @@ pub enum NameTableError {
 const FULLEST: f64 = 0.875;
 /// Entries that are moved to make room for one.
 const MOVES: usize = 1000;
+/// Seeds that are tried. One in tens of millions gives two of a million names one hash.
+const ATTEMPTS: u64 = 4;
 /// Bytes before a name that is read as text.
 const BEFORE: usize = 8;
 
@@ -41,11 +46,27 @@ struct Entry {
 }
 
 impl NameTable {
-    /// A table of `names`, among which every name above one of them is, too.
+    /// A table of `names`, among which every name above one of them is, too. Its seeds are `seeds`, or others that follow from them if two names
+    /// have one hash with those.
     ///
     /// # Errors
-    /// If two names have one hash, which other secrets change.
-    pub fn build<'a>(names: impl ExactSizeIterator<Item = StoredName<'a>>, seeds: &[u64; SEEDS]) -> Result<Self, NameTableError> {
+    /// If the names are not told apart whatever the seeds are.
+    pub fn build<'a, I: ExactSizeIterator<Item = StoredName<'a>>>(
+        names: impl Fn() -> I,
+        seeds: &[u64; SEEDS],
+    ) -> Result<Self, NameTableError> {
+        let mut last = *seeds;
+        for attempt in 1..ATTEMPTS {
+            match Self::with_seeds(names(), &last) {
+                Err(NameTableError::Collision { name }) => tracing::debug!(name, "has another's hash; other seeds are tried"),
+                done => return done,
+            }
+            last = following(seeds, attempt);
+        }
+        Self::with_seeds(names(), &last)
+    }
+
+    fn with_seeds<'a>(names: impl ExactSizeIterator<Item = StoredName<'a>>, seeds: &[u64; SEEDS]) -> Result<Self, NameTableError> {
         let entries = entries(names, seeds)?;
         let mut buckets = 1;
         while entries.len() as f64 > FULLEST * (buckets * BUCKET) as f64 {
@@ -53,7 +74,7 @@ impl NameTable {
         }
         loop {
             if let Some(placed) = place(&entries, buckets) {
-                return Ok(Self { buckets: filled(&entries, &placed), entries: entries.len() });
+                return Ok(Self { buckets: filled(&entries, &placed), entries: entries.len(), seeds: *seeds });
             }
             buckets *= 2;
         }
@@ -61,13 +82,22 @@ impl NameTable {
 
     /// Without a name.
     pub fn empty() -> Self {
-        Self { buckets: vec![NameBucket::default()], entries: 0 }
+        Self { buckets: vec![NameBucket::default()], entries: 0, seeds: [0; SEEDS] }
     }
 
     /// Number of buckets less one.
     pub fn mask(&self) -> u32 {
         self.buckets.len() as u32 - 1
     }
+}
+
+/// As secret as `seeds`, and different for each attempt.
+fn following(seeds: &[u64; SEEDS], attempt: u64) -> [u64; SEEDS] {
+    let mut number = attempt * SEEDS as u64;
+    seeds.map(|seed| {
+        number += 1;
+        mix(seed ^ mix(number))
+    })
 }
 
 fn entries<'a>(names: impl ExactSizeIterator<Item = StoredName<'a>>, seeds: &[u64; SEEDS]) -> Result<Vec<Entry>, NameTableError> {
@@ -165,7 +195,7 @@ mod tests {
 
     impl Seeds for Host<'_> {
         fn seed(&self, place: usize) -> u64 {
-            SECRETS.seed(place)
+            self.0.seeds.seed(place)
         }
     }
 
@@ -181,7 +211,7 @@ mod tests {
     fn row(table: &NameTable, name: &str) -> u32 {
         let text = [&[0; BEFORE], name.as_bytes()].concat();
         let mut labels = Labels::default();
-        assert!(!labels.text(&Frame::new(&text), &SECRETS, BEFORE, text.len()).is_fault());
+        assert!(!labels.text(&Frame::new(&text), &Host(table), BEFORE, text.len()).is_fault());
         find(&Host(table), &labels)
     }
 
@@ -204,11 +234,14 @@ mod tests {
     }
 
     fn table(names: &[(String, u32, u32, bool)]) -> Result<NameTable, NameTableError> {
-        let names = names.iter().map(|&(ref name, exact, below, has_children)| {
+        NameTable::build(|| names_of(names), &SECRETS)
+    }
+
+    fn names_of(names: &[(String, u32, u32, bool)]) -> impl ExactSizeIterator<Item = StoredName<'_>> {
+        names.iter().map(|&(ref name, exact, below, has_children)| {
             let name = NameRef::of_canonical(name);
             StoredName { name, exact, below, has_children }
-        });
-        NameTable::build(names, &SECRETS)
+        })
     }
 
     proptest! {
@@ -238,6 +271,24 @@ mod tests {
             assert_eq!(row(&table, &format!("x.{name}")), *below);
         }
         assert_eq!(row(&table, "name-x.com"), 0);
+    }
+
+    #[test]
+    fn names_of_one_hash_are_told_apart_by_other_seeds() {
+        // With a seed of equal halves a word's halves may be swapped.
+        let alike = [0x5_0000_0005, 0x7_0000_0007, 1, 2, 3, 4];
+        let names =
+            stored(&[("abcdefgh.example", (1, 2)), ("efghabcd.example", (3, 4))].map(|(name, rows)| (name.to_owned(), rows)).into());
+        assert!(matches!(NameTable::with_seeds(names_of(&names), &alike), Err(NameTableError::Collision { .. })));
+        let table = NameTable::build(|| names_of(&names), &alike).expect("others are tried");
+        assert_ne!(table.seeds, alike);
+        for (name, expected) in
+            [("abcdefgh.example", 1), ("x.abcdefgh.example", 2), ("efghabcd.example", 3), ("x.efghabcd.example", 4), ("example", 0)]
+        {
+            assert_eq!(row(&table, name), expected, "{name}");
+        }
+        assert_eq!(NameTable::build(|| names_of(&names), &SECRETS).expect("told apart").seeds, SECRETS, "the first that do");
+        assert_ne!(following(&alike, 1), following(&alike, 2));
     }
 
     #[test]

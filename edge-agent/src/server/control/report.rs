@@ -8,7 +8,7 @@ use edge_ebpf::abi::{Counter, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::status::{Failure, PolicyStatus, SourceStatus, Status};
-use crate::dataplane::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot};
+use crate::dataplane::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse};
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -31,6 +31,8 @@ pub struct StatusReport {
     /// DNS answers on their way to devices, by what became of them; those that came.
     #[serde(default)]
     pub answers: BTreeMap<String, Count>,
+    #[serde(default)]
+    pub tables: Vec<TableReport>,
     pub warnings: Vec<String>,
     /// The data files that the policies in force were resolved with.
     pub sources: Vec<SourceReport>,
@@ -83,6 +85,14 @@ pub struct UninspectableReport {
     pub count: Count,
 }
 
+/// As `edge_table_entries` and `edge_table_capacity`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableReport {
+    pub table: String,
+    pub entries: u64,
+    pub capacity: u64,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Count {
     pub packets: u64,
@@ -129,7 +139,7 @@ impl From<&Status> for StatusReport {
 impl StatusReport {
     /// What is in the kernel, whoever put it there.
     pub fn without_agent(snapshot: &Snapshot) -> Self {
-        let Snapshot { generation, interfaces, rules, uninspectable, answers, tables: _, suppressed_reports: _, suppressed_copies: _ } =
+        let Snapshot { generation, interfaces, rules, uninspectable, answers, tables, suppressed_reports: _, suppressed_copies: _ } =
             snapshot;
         Self {
             agent: false,
@@ -155,6 +165,7 @@ impl StatusReport {
                 .filter(|(_, counter)| counter.packets > 0)
                 .map(|(result, counter)| (result.name().to_owned(), (*counter).into()))
                 .collect(),
+            tables: tables.iter().map(TableReport::from).collect(),
             warnings: Vec::new(),
             sources: Vec::new(),
             last_failure: None,
@@ -186,6 +197,12 @@ impl From<&InterfaceSnapshot> for InterfaceReport {
             lacks_answers: *lacks_answers,
             verdicts: Verdict::ALL.iter().zip(verdicts).map(|(verdict, counter)| (verdict.name().to_owned(), (*counter).into())).collect(),
         }
+    }
+}
+
+impl From<&TableUse> for TableReport {
+    fn from(TableUse { table, entries, capacity }: &TableUse) -> Self {
+        Self { table: (*table).to_owned(), entries: *entries, capacity: *capacity }
     }
 }
 
