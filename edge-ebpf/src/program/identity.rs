@@ -29,7 +29,7 @@ use edge_ebpf::{
 use super::{
     atomic, clock, constants, copies,
     frame::Context,
-    in_hand,
+    in_hand, inspect,
     learned::Secret,
     maps,
     names::{self, BEFORE, NAME, TEXT},
@@ -149,7 +149,9 @@ pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     if packet.protocol == protocol::UDP && (port == dhcp::SERVER || port == dhcp::SERVER_6 || announces(port)) {
         return true;
     }
-    (constants::reads_of_all() || constants::has_shown()) && super::inspect::payload_concerns(frame, packet)
+    // A hello may go on in this packet.
+    tcp && constants::has_hellos() && inspect::is_flow_known(frame, packet)
+        || (constants::reads_of_all() || constants::has_shown()) && inspect::payload_concerns(frame, packet)
 }
 
 /// mDNS (RFC 6762) and SSDP (UPnP Device Architecture), which only the agent reads.

@@ -46,13 +46,18 @@ pub fn may_watch(device: u32) -> bool {
 #[inline(always)]
 pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     if packet.protocol == protocol::TCP || packet.protocol == protocol::UDP {
-        let hash = flow_hash(frame, packet);
-        let known = maps::FLOWS.get(flow::place(hash, constants::flow_mask())).is_some_and(|bucket| flow::has(bucket, hash));
-        if known || payload_concerns(frame, packet) {
+        if is_flow_known(frame, packet) || payload_concerns(frame, packet) {
             return true;
         }
     }
     constants::has_named_rules() && learned::may_be(packet.destination)
+}
+
+/// Whether anything is remembered of the packet's flow.
+#[inline(always)]
+pub fn is_flow_known(frame: &Frame<'_>, packet: &Packet) -> bool {
+    let hash = flow_hash(frame, packet);
+    maps::FLOWS.get(flow::place(hash, constants::flow_mask())).is_some_and(|bucket| flow::has(bucket, hash))
 }
 
 #[inline(always)]
