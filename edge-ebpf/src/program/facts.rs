@@ -62,13 +62,14 @@ pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     let (_, port) = packet.ports(frame);
     let tcp = packet.protocol == protocol::TCP;
     if tcp && packet.segment(frame).opens {
-        return constants::wants(FactKind::TcpSyn) || constants::reads_of_all();
+        // It also ends what the flow was known by.
+        return constants::wants(FactKind::TcpSyn) || constants::reads_of_all() || constants::has_shown();
     }
     if packet.protocol == protocol::UDP && (port == dhcp::SERVER || port == dhcp::SERVER_6 || announces(port)) {
         return true;
     }
     // A hello may go on in this packet.
-    tcp && constants::has_hellos() && inspect::is_flow_known(frame, packet)
+    tcp && constants::reads_of_all() && inspect::is_flow_known(frame, packet)
         || (constants::reads_of_all() || constants::has_shown()) && inspect::payload_concerns(frame, packet)
 }
 
