@@ -1,5 +1,5 @@
-//! Map calls that aya does not make: thousands of values in one (`BPF_MAP_UPDATE_BATCH`, Linux 5.6), and values whose size only the map
-//! knows.
+//! Map calls that aya does not make: thousands of values in one (`BPF_MAP_UPDATE_BATCH` and `BPF_MAP_LOOKUP_BATCH`, Linux 5.6), and values
+//! whose size only the map knows.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,6 +9,7 @@ use aya::maps::MapData;
 use super::pod::Plain;
 
 /// `enum bpf_cmd` of `linux/bpf.h`.
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 /// Values of one call: the kernel reads one after the other, so more would save nothing.
@@ -53,6 +54,47 @@ pub fn update<V: Plain>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads the values of an array of `entries`, whose values are `V`s.
+///
+/// # Errors
+/// If the kernel has no batches, or the array's values are of another size.
+pub fn read<V: Plain>(array: &MapData, entries: u32) -> io::Result<Vec<V>> {
+    let size = array.info().map_err(io::Error::other)?.value_size();
+    if size as usize != size_of::<V>() || !size.is_multiple_of(8) {
+        return Err(io::Error::other(format!("its values have {size} bytes")));
+    }
+    let mut all: Vec<V> = Vec::with_capacity(entries as usize);
+    let (mut keys, mut place) = (vec![0_u32; CHUNK], 0_u32);
+    while all.len() < entries as usize {
+        let wanted = CHUNK.min(entries as usize - all.len());
+        let mut batch = Batch {
+            in_batch: if all.is_empty() { 0 } else { std::ptr::from_ref(&place) as u64 },
+            out_batch: std::ptr::from_mut(&mut place) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: all.spare_capacity_mut().as_mut_ptr() as u64,
+            count: wanted as u32,
+            map_fd: array.fd().as_fd().as_raw_fd() as u32,
+            elem_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: the kernel writes at most `count` keys of four bytes, as many values of the map's value size, which is `V`'s, behind those
+        // there are, where there is room for them, and one key to `place`; all of it outlives the call.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, std::ptr::from_mut(&mut batch), size_of::<Batch>()) };
+        let error = io::Error::last_os_error();
+        // The last values come with this error.
+        let ended = result != 0 && error.raw_os_error() == Some(libc::ENOENT);
+        if result != 0 && !ended {
+            return Err(error);
+        }
+        // SAFETY: so many values were written, and each pattern of bytes is one.
+        unsafe { all.set_len(all.len() + wanted.min(batch.count as usize)) };
+        if ended || batch.count == 0 {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// `union bpf_attr` of `linux/bpf.h`, its member for single elements.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, PerCpuArray};
 use edge_ebpf::abi::beside::CopyState;
+use edge_ebpf::abi::identity::{DEVICE_WAYS, DeviceBucket};
 use edge_ebpf::abi::{AnswerResult, Counter, FragmentKey, FragmentVerdict, MAX_FRAGMENTS, Reason, ReportState, RuleEntry, Verdict};
 
 use super::attach::answers;
@@ -12,7 +13,7 @@ use super::attach::link::{self, LinkFacts};
 use super::counters::{Counters, RuleKey, VERDICTS, total};
 use super::error::Error;
 use super::interfaces::Interface;
-use super::object::{ANSWERS, COPY_STATE, FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
+use super::object::{ANSWERS, COPY_STATE, DEVICES, FRAGMENTS, INTERFACE_COUNTERS, REPORT_STATE, RULE_COUNTERS, RULES, UNINSPECTABLE};
 use super::pins::{LinkName, Pins};
 use super::pod::{Plain, Value};
 use super::snapshot::{InterfaceSnapshot, Role, RuleSnapshot, Snapshot, TableUse, XdpMode};
@@ -123,7 +124,22 @@ impl View<'_> {
     fn tables(&self) -> Result<Vec<TableUse>, Error> {
         let mut tables = self.sizes.uses(self.counters.rules.owned().count(), self.counters.interfaces.owned().count());
         tables.push(self.remembered::<FragmentKey, FragmentVerdict>("fragments", FRAGMENTS, MAX_FRAGMENTS)?);
+        tables.extend(self.devices()?);
         Ok(tables)
+    }
+
+    /// `None`: what was pinned before there was the table.
+    fn devices(&self) -> Result<Option<TableUse>, Error> {
+        if !self.pins.has_map(DEVICES) {
+            return Ok(None);
+        }
+        let map = self.pins.open_map(DEVICES)?;
+        let buckets = map.info().map_err(Error::map("look at", DEVICES))?.max_entries();
+        // Kernels without batches have no use of the table either.
+        let entries = super::batch::read::<DeviceBucket>(&map, buckets).unwrap_or_default();
+        let entries = entries.iter().flatten().filter(|entry| **entry != 0).count() as u64;
+        // Two places for each device that it was made for, see `identity::buckets`.
+        Ok(Some(TableUse { table: "devices", entries, capacity: u64::from(buckets) * DEVICE_WAYS as u64 / 2 }))
     }
 
     /// Of a map that forgets by itself. Counted by walking the keys: where one goes while it is stood on, the kernel begins anew, so that
