@@ -17,6 +17,7 @@ pub static AGENT: Object = Object {
         Key::optional("sources", &Shape::Object(&SOURCES), "data files that policies refer to"),
         Key::optional("always_allow", &Shape::Object(&ALWAYS_ALLOW), "passed before any policy is asked"),
         Key::optional("names", &Shape::Object(&NAMES), "names in packets, and addresses learned for them"),
+        Key::optional("identity", &Shape::Object(&IDENTITY), "what devices are known by, and for how long"),
         Key::optional("uninspectable", &Shape::Object(&UNINSPECTABLE), "verdicts on packets that cannot be inspected, by reason"),
     ],
     choice: false,
@@ -147,6 +148,22 @@ static LEARNED: Object = Object {
         Key::optional("capacity", &CAPACITY, "how many are kept; those that end first go first; 65536 if absent"),
         Key::optional("min_ttl", &SECONDS, "kept for at least so long, in seconds or as `1h`; 1h if absent"),
         Key::optional("max_ttl", &SECONDS, "and for at most so long, whatever the answer says; 7d if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static IDENTITY: Object = Object {
+    name: "identity",
+    keys: &[
+        Key::optional(
+            "observe",
+            &Shape::Bool,
+            "the agent keeps what devices show of themselves, so that new policies know them by it, and after a reboot; true if absent",
+        ),
+        Key::optional("remember", &SECONDS, "for so long after a device was last seen, in seconds or as `1h`; 30d if absent"),
+        Key::optional("devices", &CAPACITY, "devices of which something is remembered; 16384 if absent"),
+        Key::optional("inventory", &FILE, "known devices, as YAML or CSV (by the file's ending); none if absent"),
     ],
     choice: false,
     later: &[],

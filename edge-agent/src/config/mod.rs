@@ -3,6 +3,7 @@
 //! Paths in it are relative to the file, unless absolute.
 
 mod conduct;
+mod identity;
 pub mod keys;
 mod limits;
 mod names;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason};
 
 pub use self::conduct::{Conduct, TimeToLive};
+pub use self::identity::IdentityConfig;
 use self::limits::Days;
 pub use self::limits::{Share, SourceLimits};
 pub use self::names::TableSizes;
@@ -45,6 +47,7 @@ pub struct AgentConfig {
     pub always_allow: AlwaysAllow,
     pub conduct: Conduct,
     pub tables: TableSizes,
+    pub identity: IdentityConfig,
 }
 
 /// Names of interfaces by role. No name stands twice.
@@ -117,8 +120,9 @@ impl Default for AgentConfig {
             sources: SourceFiles::default(),
             source_limits: SourceLimits::default(),
             always_allow: AlwaysAllow::default(),
-            conduct: Conduct::default(),
+            conduct: Conduct { observes: true, ..Conduct::default() },
             tables: TableSizes::default(),
+            identity: IdentityConfig::default(),
         }
     }
 }
@@ -211,6 +215,7 @@ impl AgentConfig {
             always_allow,
             conduct,
             tables,
+            identity,
         } = &mut config;
         *interfaces = decode_interfaces(&at, problems);
         match at.text("xdp.mode") {
@@ -271,6 +276,7 @@ impl AgentConfig {
             macs: allowed(at.node("always_allow.macs"), problems),
         };
         names::decode_names(&at, conduct, tables, problems);
+        identity::decode_identity(&at, identity, conduct, tables, problems);
         for reason in Reason::ALL.into_iter().filter(|reason| !names::REASONS.contains(reason)) {
             match at.text(&format!("uninspectable.{}", reason.name())) {
                 Some("pass") => conduct.on_uninspectable[reason as usize] = OnUninspectable::Pass,
