@@ -25,7 +25,9 @@ use edge_ebpf::abi::identity::{FACT_KINDS, FactState, GroupOp, MacFacts};
 use edge_ebpf::packet::Mac;
 use jiff::civil::date;
 
+use crate::agent::{Agent, HEAD};
 use crate::namespace::privileged;
+use crate::sender::Sender;
 
 const POLICY: &str = "
 apiVersion: edge/v1
@@ -116,6 +118,12 @@ impl Both {
     }
 }
 
+/// What a DHCP client sends first.
+fn discover(device: Mac, name: &[u8]) -> Vec<u8> {
+    let payload = dhcp(device, &[(53, &[1]), (55, &[1, 3, 6]), (12, name)]);
+    FrameSpec { payload, ..FrameSpec::new(device, Ends::to(SERVER), Transport::Udp { source: 68, destination: 67 }) }.build()
+}
+
 fn data(device: Mac, source: u16, payload: &[u8]) -> Vec<u8> {
     let flags = TcpFlags { ack: true, ..TcpFlags::default() };
     let transport = Transport::Tcp { source, destination: 443, flags, sequence: 1, acknowledgment: 1 };
@@ -128,8 +136,7 @@ fn a_fact_comes_once_and_reaches_the_store() {
         return;
     }
     let mut both = Both::new();
-    let payload = dhcp(PHONE, &[(53, &[1]), (55, &[1, 3, 6]), (12, b"Redmi")]);
-    let request = FrameSpec { payload, ..FrameSpec::new(PHONE, Ends::to(SERVER), Transport::Udp { source: 68, destination: 67 }) }.build();
+    let request = discover(PHONE, b"Redmi");
     both.verdict(&request);
     let found = both.found();
     let [(CopyKind::Fact, Finding::Fact(frame))] = found.as_slice() else { panic!("{found:?}") };
@@ -177,4 +184,57 @@ fn a_hello_that_is_known_by_its_hash_is_found_from_then_on() {
     assert_eq!(both.verdict(&data(LAPTOP, 40_001, b"x")), Verdict::Pass);
     assert_eq!(both.verdict(&data(LAPTOP, 40_001, &hello())), Verdict::Drop);
     assert_eq!(both.verdict(&data(LAPTOP, 40_002, b"x")), Verdict::Drop, "it is known by it from then on");
+}
+
+#[test]
+fn what_devices_have_shown_outlives_the_agent_and_the_kernel() {
+    let Some(mut agent) = Agent::with_lan("what_devices_have_shown_outlives") else { return };
+    agent.started();
+    let sender = Sender::start("device", vec![discover(PHONE, b"Redmi"), discover(LAPTOP, b"laptop")]);
+    agent.until("aware of both devices", |report| report.devices == 2);
+    sender.end();
+    agent.reboot();
+    let again = agent.started();
+    assert_eq!(again.devices, 2, "{}", agent.log());
+    let listed = agent.command("devices").arg("--json").output().expect("the agent's binary");
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8_lossy(&listed.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.iter().map(|line| &line["mac"]).collect::<Vec<_>>(), ["00:25:90:00:00:01", "64:09:80:00:00:01"]);
+    assert_eq!(lines[1]["facts"][1]["value"], "Redmi");
+    let one = agent.command("devices").arg("64:09:80:00:00:01").output().expect("the agent's binary");
+    assert!(String::from_utf8_lossy(&one.stdout).contains("\ndhcp_hostname  Redmi"), "{one:?}");
+    let learned = agent.command("learn").arg("64:09:80:00:00:01").output().expect("the agent's binary");
+    let policy = String::from_utf8_lossy(&learned.stdout).into_owned();
+    assert!(
+        policy.contains("- dhcp: {hostname: \"Redmi\"}") && policy.contains("# dhcp_params 1,3,6: also shown by 1 of 1 others"),
+        "{policy}"
+    );
+    assert_eq!(agent.command("devices").arg("00:00:00:00:00:07").output().expect("the agent's binary").status.code(), Some(1));
+}
+
+#[test]
+fn the_inventory_puts_devices_into_groups_and_a_broken_one_changes_nothing() {
+    let Some(mut agent) = Agent::with_lan("the_inventory_puts_devices_into_groups") else { return };
+    let groups = "  devices: {phones: {mac: [\"02:00:00:00:00:ff\"]}}\n  rules: [{id: r, from: phones, action: drop}]\n";
+    agent.replace("policies/p.yaml", &format!("{HEAD}{groups}"));
+    agent.replace("inventory.csv", "mac,label\n");
+    let config = std::fs::read_to_string(agent.path("agent.yaml")).expect("a file");
+    agent.replace("agent.yaml", &format!("{config}identity: {{inventory: inventory.csv}}\n"));
+    let first = agent.started();
+    let sender = Sender::start("device", vec![data(PHONE, 40_000, b"x"), discover(LAPTOP, b"laptop")]);
+    let dropped =
+        |report: &edge_agent::server::control::StatusReport| report.rules.iter().any(|rule| rule.rule == "r" && rule.count.packets > 0);
+    assert!(!dropped(&first));
+    agent.replace("inventory.csv", "mac,label,groups\n64:09:80:00:00:01,test phone,p/phones\n");
+    let second = agent.until("dropping the phone's", dropped);
+    let listed = agent.run("devices");
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(text.lines().any(|line| line.contains("test phone") && line.contains("p/phones")), "{text}");
+
+    agent.replace("inventory.csv", "mac,label,groups\n64:09:80:00:00:01,test phone,p/fones\n");
+    let broken = agent.until("told of the broken inventory", |report| report.last_failure.is_some());
+    assert_eq!((broken.generation, broken.enforcing), (second.generation, true));
+    let failure = broken.last_failure.unwrap_or_default();
+    assert!(failure.contains("inventory.csv:2") && failure.contains("did you mean `p/phones`?"), "{failure}");
+    sender.end();
 }
