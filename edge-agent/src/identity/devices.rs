@@ -110,6 +110,9 @@ impl Devices {
     fn note(&self, store: &mut Store, device: Mac, kind: FactKind, value: &[u8], now: u64) {
         let Noted::Contradicts(former) = store.show(device, kind, value, now) else { return };
         self.changes[kind as usize].fetch_add(1, Ordering::Relaxed);
+        if !store.seen(device, None, now).is_some_and(|facts| facts.reports(now)) {
+            return;
+        }
         tracing::warn!(
             target: "edge::device",
             device = mac_text(device),

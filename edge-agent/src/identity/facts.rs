@@ -32,6 +32,8 @@ pub struct Facts {
     /// It has sent from these, the last one first.
     pub addresses: Vec<IpAddr>,
     facts: Vec<Fact>,
+    /// When a contradiction was last reported; 0: never.
+    reported: u64,
     /// Signals of policies that it has shown, as the kernel says: also those of names and signatures, of which there are no facts here.
     pub signals: Vec<SignalKey>,
 }
@@ -77,6 +79,15 @@ impl Facts {
         }
         self.facts.push(Fact { kind, value, seen: now });
         former.map_or(Noted::New, Noted::Contradicts)
+    }
+
+    /// Whether to report a contradiction: with as many as a device can make up, once a minute is enough.
+    pub fn reports(&mut self, now: u64) -> bool {
+        let due = self.reported.saturating_add(60) <= now;
+        if due {
+            self.reported = now;
+        }
+        due
     }
 
     /// It has sent from this address.

@@ -11,7 +11,8 @@ use edge_ebpf::packet::Mac;
 use super::evaluate::SignalKey;
 use super::facts::{Facts, Noted};
 
-/// Where there is no room, the stranger that was not seen for longest gives way; devices of the inventory stay.
+/// Where there is no room, the stranger that was not seen for longest gives way, newcomers before all others: a flood of made-up MACs takes the
+/// place of none that is there for longer than an hour. Devices of the inventory stay.
 pub struct Store {
     capacity: usize,
     /// Seconds that a device is remembered for after it was last seen.
@@ -19,12 +20,21 @@ pub struct Store {
     devices: HashMap<Mac, Facts>,
     /// Sorted, for whoever goes through them in parts.
     macs: BTreeSet<u64>,
-    /// Strangers by when they were last seen.
-    strangers: BTreeSet<(u64, u64)>,
+    strangers: BTreeSet<Rank>,
     residents: HashSet<Mac>,
     /// Devices of one kind show the same: the bytes are there once.
     values: HashSet<Arc<[u8]>>,
     changed: bool,
+}
+
+/// Of a stranger, the first to give way lowest: whether it is a newcomer no more, when it was last seen, its MAC.
+type Rank = (bool, u64, u64);
+
+/// Seconds between the first and the last time that a newcomer was seen.
+const NEWCOMER: u64 = 3600;
+
+const fn rank(Mac(mac): Mac, Facts { first_seen, last_seen, .. }: &Facts) -> Rank {
+    (last_seen.saturating_sub(*first_seen) >= NEWCOMER, *last_seen, mac)
 }
 
 /// Values beyond those in use, after which the table is gone through for them.
@@ -48,7 +58,7 @@ impl Store {
     pub fn configure(&mut self, capacity: usize, remember: u64, residents: HashSet<Mac>, now: u64) {
         (self.capacity, self.remember, self.residents) = (capacity, remember, residents);
         self.strangers =
-            self.devices.iter().filter(|(mac, _)| !self.residents.contains(mac)).map(|(mac, facts)| (facts.last_seen, mac.0)).collect();
+            self.devices.iter().filter(|(mac, _)| !self.residents.contains(mac)).map(|(mac, facts)| rank(*mac, facts)).collect();
         while self.devices.len() > self.capacity && self.forget_oldest() {}
         self.expire(now);
     }
@@ -95,10 +105,11 @@ impl Store {
         }
         let facts = self.devices.get_mut(&mac)?;
         if now > facts.last_seen {
-            if self.strangers.remove(&(facts.last_seen, mac.0)) {
-                self.strangers.insert((now, mac.0));
-            }
+            let is_stranger = self.strangers.remove(&rank(mac, facts));
             facts.last_seen = now;
+            if is_stranger {
+                self.strangers.insert(rank(mac, facts));
+            }
             self.changed = true;
         }
         if let Some(address) = address {
@@ -137,11 +148,13 @@ impl Store {
 
     /// Forgets strangers that were not seen for too long.
     pub fn expire(&mut self, now: u64) {
-        while let Some((last_seen, mac)) = self.strangers.first().copied() {
-            if last_seen.saturating_add(self.remember) >= now {
-                return;
+        for settled in [false, true] {
+            while let Some((_, last_seen, mac)) = self.strangers.range((settled, 0, 0)..=(settled, u64::MAX, u64::MAX)).next().copied() {
+                if last_seen.saturating_add(self.remember) >= now {
+                    break;
+                }
+                self.forget(Mac(mac));
             }
-            self.forget(Mac(mac));
         }
     }
 
@@ -164,7 +177,7 @@ impl Store {
             return false;
         }
         if !self.residents.contains(&mac) {
-            self.strangers.insert((facts.last_seen, mac.0));
+            self.strangers.insert(rank(mac, &facts));
         }
         self.macs.insert(mac.0);
         self.devices.insert(mac, facts);
@@ -175,12 +188,12 @@ impl Store {
     /// False: there are no strangers.
     fn forget_oldest(&mut self) -> bool {
         let oldest = self.strangers.first().copied();
-        oldest.inspect(|(_, mac)| self.forget(Mac(*mac))).is_some()
+        oldest.inspect(|(_, _, mac)| self.forget(Mac(*mac))).is_some()
     }
 
     fn forget(&mut self, mac: Mac) {
         if let Some(facts) = self.devices.remove(&mac) {
-            self.strangers.remove(&(facts.last_seen, mac.0));
+            self.strangers.remove(&rank(mac, &facts));
             self.macs.remove(&mac.0);
             self.changed = true;
         }
@@ -213,6 +226,21 @@ mod tests {
         assert_eq!(macs(&store), [1, 2], "there is room for residents only");
         store.expire(1000);
         assert_eq!(macs(&store), [1, 2]);
+    }
+
+    #[test]
+    fn made_up_macs_take_no_settled_devices_place() {
+        let mut store = Store::new(10, 1_000_000);
+        for mac in 1..=5 {
+            show(&mut store, mac, mac);
+            show(&mut store, mac, NEWCOMER + mac);
+        }
+        for mac in 1000..2000 {
+            show(&mut store, mac, 2 * NEWCOMER + mac);
+        }
+        assert_eq!(macs(&store), [1, 2, 3, 4, 5, 1995, 1996, 1997, 1998, 1999]);
+        store.expire(1_000_000 + NEWCOMER + 4);
+        assert_eq!(macs(&store), [4, 5, 1995, 1996, 1997, 1998, 1999]);
     }
 
     #[test]
