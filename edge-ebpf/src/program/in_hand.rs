@@ -1,7 +1,7 @@
 //! The packet in hand, for the functions that the verifier checks by themselves: they take numbers only.
 
 use aya_ebpf::{bindings::xdp_md, macros::map, maps::PerCpuArray, programs::XdpContext};
-use edge_ebpf::packet::Packet;
+use edge_ebpf::packet::{Packet, access::opaque};
 
 use super::{constants, frame::Context};
 
@@ -19,6 +19,8 @@ pub struct Found {
     pub showing: u32,
     /// Not 0: it was looked into.
     pub inspected: u32,
+    /// Not 0: something of its flow is to be remembered.
+    pub settles: u32,
     /// Why it could not be inspected, plus one; 0: it could.
     pub reason: u32,
 }
@@ -37,8 +39,9 @@ pub fn put(packet: &Packet) -> bool {
     if constants::has_names()
         && let Some(found) = found()
     {
-        // Nothing yet.
-        *found = Found { device: 0, showing: 0, inspected: 0, reason: 0 };
+        // Nothing yet. Of zeros that it knows the compiler makes a call, which takes them byte by byte.
+        let none = opaque(0) as u32;
+        *found = Found { device: none, showing: none, inspected: none, settles: none, reason: none };
     }
     // SAFETY: a live map value of this CPU, see `count`.
     unsafe { place.write(*packet) };

@@ -45,9 +45,11 @@ pub fn may_watch(device: u32) -> bool {
 #[inline(always)]
 pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     if packet.protocol == protocol::TCP || packet.protocol == protocol::UDP {
+        if payload_concerns(frame, packet) {
+            return true;
+        }
         let hash = flow_hash(frame, packet);
-        let known = maps::FLOWS.get(flow::place(hash, constants::flow_mask())).is_some_and(|bucket| flow::has(bucket, hash));
-        if known || payload_concerns(frame, packet) {
+        if maps::FLOWS.get(flow::place(hash, constants::flow_mask())).is_some_and(|bucket| flow::has(bucket, hash)) {
             return true;
         }
     }
@@ -69,14 +71,20 @@ fn payload_concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     if port == DNS_PORT || constants::signature_count() != 0 {
         return true;
     }
-    let Some(first) = frame.view::<2>(start) else { return end - start < 2 };
-    let first = first.u8::<0>();
+    let Some(first) = frame.view::<4>(start) else { return end - start < 4 };
+    if end - start < 4 {
+        return true;
+    }
     if tcp {
-        // A handshake, or the letter of a method.
-        first == 22 || first.wrapping_sub(b'A') < 26
+        // A handshake, or a method: they have three letters at the least. Of other data few begin so.
+        let is_letter = |byte: u8| byte.wrapping_sub(b'A') < 26;
+        match first.u8::<0>() {
+            22 => first.u8::<1>() == 3,
+            byte => is_letter(byte) && is_letter(first.u8::<1>()) && is_letter(first.u8::<2>()),
+        }
     } else {
         // A long header.
-        first & 0xc0 == 0xc0
+        first.u8::<0>() & 0xc0 == 0xc0
     }
 }
 
@@ -131,6 +139,7 @@ pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
         && edge_concerns(constants::row(found.device), buffers.state.number) != 0;
     let showing = inspect::finish(&mut buffers.state, read, reading, concerns);
     found.showing = showing.bits();
+    found.settles = buffers.state.settles().into();
     if showing.shows() {
         note_rows();
     }
@@ -286,13 +295,16 @@ pub extern "C" fn edge_answer_query(context: *mut xdp_md) -> u32 {
     if answered { xdp_action::XDP_TX } else { xdp_action::XDP_DROP }
 }
 
+/// Whether anything follows from the packet in hand that is to be remembered.
+#[inline(always)]
+pub fn settles() -> bool {
+    in_hand::found().is_some_and(|found| found.settles != 0)
+}
+
 /// Remembers what follows from the packet in hand.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_settle(context: *mut xdp_md, passes: u32) -> u32 {
-    if in_hand::found().is_some_and(|found| found.inspected == 0) {
-        return 0;
-    }
     inspect::settle(passes != 0, &mut Program(context));
     0
 }

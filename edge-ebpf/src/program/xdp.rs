@@ -31,7 +31,7 @@ use super::{
 pub fn edge_inside(context: XdpContext) -> u32 {
     // Not plain, or it has to be looked into; or it failed, and will again, where that is logged.
     let action = edge_plain(context.ctx);
-    let action = if action == FAILED { edge_any_inside(context.ctx) } else { action };
+    let action = if action >= FAILED && action != REJECTED { edge_any_inside(context.ctx, u32::from(action == DEFERRED)) } else { action };
     if action == REJECTED { edge_answer(context.ctx) } else { action }
 }
 
@@ -82,9 +82,10 @@ const IN_HAND: bool = true;
 
 type Decide = extern "C" fn(*mut xdp_md) -> u32;
 
-/// No XDP actions: an answer is due; a table lacks an entry that it must have.
+/// No XDP actions: an answer is due; the packet is in hand, and to be looked into; it is not plain, or a table lacks an entry that it must have.
 const REJECTED: u32 = u32::MAX;
-const FAILED: u32 = u32::MAX - 1;
+const DEFERRED: u32 = u32::MAX - 1;
+const FAILED: u32 = u32::MAX - 2;
 
 /// Reads any packet and puts it in hand. 0: there is no such place, which the kernel rules out.
 #[unsafe(no_mangle)]
@@ -139,6 +140,8 @@ fn plain(context: &Context<SCATTERED>, packet: &Packet, tables: impl engine::Tab
         Some(Verdict::Drop) => xdp_action::XDP_DROP,
         Some(Verdict::Reject) if in_hand::edge_plain_in_hand(context.raw()) != 0 => REJECTED,
         Some(Verdict::Reject) => xdp_action::XDP_DROP,
+        // Another call would read it once more.
+        None if constants::has_names() && in_hand::put(packet) => DEFERRED,
         None => FAILED,
     }
 }
@@ -152,18 +155,18 @@ fn outside<const LINEAR: bool>(context: &Context<LINEAR>, decide: Decide) -> u32
     decide(context.raw())
 }
 
-/// Any frame from a device: reads the packet, looks into it where a rule is about names, and has it decided about.
+/// Any frame from a device: reads the packet if it is not in hand, looks into it where a rule is about names, and has it decided about.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_any_inside(context: *mut xdp_md) -> u32 {
-    whole(context, Side::Inside, edge_decide_inside)
+pub extern "C" fn edge_any_inside(context: *mut xdp_md, is_in_hand: u32) -> u32 {
+    whole(context, Side::Inside, is_in_hand != 0, edge_decide_inside)
 }
 
 /// As [`edge_any_inside`], from the upstream.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_any_outside(context: *mut xdp_md) -> u32 {
-    whole(context, Side::Outside, edge_decide_outside)
+    whole(context, Side::Outside, false, edge_decide_outside)
 }
 
 /// As [`edge_any_outside`], for kernels before 5.18.
@@ -174,17 +177,19 @@ pub extern "C" fn edge_any_out_linear(context: *mut xdp_md) -> u32 {
 }
 
 #[inline(always)]
-fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
+fn whole(context: *mut xdp_md, side: Side, is_in_hand: bool, decide: Decide) -> u32 {
     if !constants::has_names() {
         return any(context, decide);
     }
-    if edge_parse(context) == 0 {
+    if !is_in_hand && edge_parse(context) == 0 {
         return xdp_action::XDP_ABORTED;
     }
     inspect::look_into(context, side);
     let action = decide(context);
     if matches!(side, Side::Inside) {
-        inspect::edge_settle(context, u32::from(action == xdp_action::XDP_PASS));
+        if inspect::settles() {
+            inspect::edge_settle(context, u32::from(action == xdp_action::XDP_PASS));
+        }
         if action == xdp_action::XDP_DROP && copies::is_wanted() {
             copies::edge_copy_initial(context);
         }
