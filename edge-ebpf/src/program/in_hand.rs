@@ -13,8 +13,10 @@ static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
 #[derive(Clone, Copy)]
 pub struct Found {
-    /// Class of the device.
+    /// Where the device's row is: [`NOT_ASKED`] yet, or [`super::tables::NO_CLASS`].
     pub device: u32,
+    /// Of the frame, in bytes; 0: the kernel is to be asked, which costs a call.
+    pub length: u32,
     /// Bits of an [`edge_ebpf::inspect::Showing`].
     pub showing: u32,
     /// Not 0: it was looked into.
@@ -24,6 +26,9 @@ pub struct Found {
     /// Why it could not be inspected, plus one; 0: it could.
     pub reason: u32,
 }
+
+/// In a row's place.
+pub const NOT_ASKED: u32 = u32::MAX - 1;
 
 /// `None`: there is no such place, which the kernel rules out.
 #[inline(always)]
@@ -41,10 +46,22 @@ pub fn put(packet: &Packet) -> bool {
     {
         // Nothing yet. Of zeros that it knows the compiler makes a call, which takes them byte by byte.
         let none = opaque(0) as u32;
-        *found = Found { device: none, showing: none, inspected: none, settles: none, reason: none };
+        *found = Found { device: NOT_ASKED, length: none, showing: none, inspected: none, settles: none, reason: none };
     }
     // SAFETY: a live map value of this CPU, see `count`.
     unsafe { place.write(*packet) };
+    true
+}
+
+/// Puts a plain packet there, with what is known of it already. False: as [`put`].
+#[inline(always)]
+pub fn put_plain(packet: &Packet, device: u32, length: u32) -> bool {
+    if !put(packet) {
+        return false;
+    }
+    if let Some(found) = found() {
+        (found.device, found.length) = (device, length);
+    }
     true
 }
 

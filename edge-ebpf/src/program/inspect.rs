@@ -27,7 +27,7 @@ use super::{
     in_hand,
     learned::{self, Secret},
     maps, names,
-    tables::{Tables, edge_mac_class},
+    tables::{NO_CLASS, Tables, edge_mac_class},
 };
 
 /// The rows of what the packet shows.
@@ -98,8 +98,11 @@ fn flow_hash(frame: &Frame<'_>, packet: &Packet) -> u64 {
 #[inline(never)]
 pub extern "C" fn edge_inspect_begin(context: *mut xdp_md) -> u32 {
     let (Some(packet), Some(found)) = (in_hand::get(), in_hand::found()) else { return 0 };
-    found.device = edge_mac_class(packet.device.0);
-    let interest = interest(constants::row(found.device));
+    if found.device == in_hand::NOT_ASKED {
+        let class = edge_mac_class(packet.device.0);
+        found.device = if class == NO_CLASS { NO_CLASS } else { constants::row(class) };
+    }
+    let interest = interest(found.device);
     let looked_into = packet.fault.is_none() && !matches!(packet.family, Family::None) && !matches!(packet.fragment, Fragment::Later);
     if !looked_into || !interest.names && !interest.signatures {
         return 0;
@@ -134,9 +137,7 @@ pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
         return 0;
     }
     let (read, reading) = (Read::from_u32(what >> 8), Reading::from_u32(what & 0xff));
-    let concerns = matches!(reading, Reading::Name)
-        && buffers.state.number != 0
-        && edge_concerns(constants::row(found.device), buffers.state.number) != 0;
+    let concerns = matches!(reading, Reading::Name) && buffers.state.number != 0 && edge_concerns(found.device, buffers.state.number) != 0;
     let showing = inspect::finish(&mut buffers.state, read, reading, concerns);
     found.showing = showing.bits();
     found.settles = buffers.state.settles().into();

@@ -80,7 +80,7 @@ impl Nodes for MapNodes {
 }
 
 /// What the look-ups that are functions say where a table lacks an entry.
-const NO_CLASS: u32 = u32::MAX;
+pub const NO_CLASS: u32 = u32::MAX;
 
 /// A look-up as a function of its own, which the verifier checks once and not wherever it is wanted.
 #[unsafe(no_mangle)]
@@ -126,8 +126,10 @@ impl<const INLINE: bool, const IN_HAND: bool> engine::Tables for Tables<INLINE, 
     #[inline(always)]
     fn device(&self, mac: Mac) -> Option<u32> {
         // Where rules are about names, a packet that is not plain was looked into before.
-        let class = if IN_HAND && constants::has_names() { found(in_hand::found()?.device) } else { self.mac_class(mac) };
-        Some(constants::row(class?))
+        if IN_HAND && constants::has_names() {
+            return found(in_hand::found()?.device);
+        }
+        Some(constants::row(self.mac_class(mac)?))
     }
     #[inline(always)]
     fn v4_class(&self, address: u32) -> Option<u32> {

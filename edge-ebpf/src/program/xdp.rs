@@ -135,13 +135,14 @@ pub extern "C" fn edge_answer(context: *mut xdp_md) -> u32 {
 #[inline(always)]
 fn plain(context: &Context<SCATTERED>, packet: &Packet, tables: impl engine::Tables) -> u32 {
     // The whole of a plain packet is in the frame's first buffer.
-    match judge::<SCATTERED, true>(context, packet, Side::Inside, context.linear_length(), tables) {
+    let arrival = Arrival { context: context.raw(), length: context.linear_length() };
+    let mut observer = Kernel { arrival, is_deferred: false };
+    match judge::<SCATTERED, true>(context, packet, Side::Inside, tables, &mut observer) {
         Some(Verdict::Pass) => xdp_action::XDP_PASS,
         Some(Verdict::Drop) => xdp_action::XDP_DROP,
         Some(Verdict::Reject) if in_hand::edge_plain_in_hand(context.raw()) != 0 => REJECTED,
         Some(Verdict::Reject) => xdp_action::XDP_DROP,
-        // Another call would read it once more.
-        None if constants::has_names() && in_hand::put(packet) => DEFERRED,
+        None if observer.is_deferred => DEFERRED,
         None => FAILED,
     }
 }
@@ -207,12 +208,15 @@ fn any(context: *mut xdp_md, decide: Decide) -> u32 {
 fn decide<const LINEAR: bool>(context: *mut xdp_md, side: Side) -> u32 {
     let mut context = Context::<LINEAR>::new(XdpContext::new(context));
     let Some(packet) = in_hand::get() else { return xdp_action::XDP_ABORTED };
-    let length = context.length() as u32;
+    let known = if LINEAR || !constants::has_names() { 0 } else { in_hand::found().map_or(0, |found| found.length) };
+    let length = if known == 0 { context.length() as u32 } else { known };
+    let arrival = Arrival { context: context.raw(), length };
+    let mut observer = Kernel { arrival, is_deferred: false };
     // Before 5.18 nothing is looked into.
     let verdict = if LINEAR {
-        judge::<LINEAR, false>(&context, packet, side, length, Tables::<CALLS>)
+        judge::<LINEAR, false>(&context, packet, side, Tables::<CALLS>, &mut observer)
     } else {
-        judge::<LINEAR, false>(&context, packet, side, length, Tables::<CALLS, IN_HAND>)
+        judge::<LINEAR, false>(&context, packet, side, Tables::<CALLS, IN_HAND>, &mut observer)
     };
     match verdict {
         Some(Verdict::Pass) => xdp_action::XDP_PASS,
@@ -238,13 +242,12 @@ fn judge<const LINEAR: bool, const PLAIN: bool>(
     context: &Context<LINEAR>,
     packet: &Packet,
     side: Side,
-    length: u32,
     tables: impl engine::Tables,
+    observer: &mut Kernel<LINEAR, PLAIN>,
 ) -> Option<Verdict> {
-    let arrival = Arrival { context: context.raw(), length };
-    let mut observer = Kernel::<LINEAR, PLAIN> { arrival };
-    let decision = engine::decide(side, &context.frame(), packet, &tables, &mut observer)?;
-    let bytes = u64::from(length);
+    let arrival = observer.arrival;
+    let decision = engine::decide(side, &context.frame(), packet, &tables, observer)?;
+    let bytes = u64::from(arrival.length);
     count::interface(constants::interface_slot(context.interface()), decision.verdict, bytes);
     match decision.cause {
         Cause::NoRule => {}
