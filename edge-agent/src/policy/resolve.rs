@@ -37,6 +37,8 @@ pub struct Resolution {
     pub tests: Vec<ResolvedTest>,
     /// By policy, the second of the Unix epoch from which on it is due for review.
     pub reviews: HashMap<String, i64>,
+    /// By policy, the second from which on devices should have stopped what it is about.
+    pub deadlines: HashMap<String, i64>,
     /// None of them an error.
     pub warnings: Problems,
     /// The data files that it was made of.
@@ -93,8 +95,11 @@ pub fn resolve(
         resolver.policy(policy);
     }
     resolver.check_number_of_rules();
-    let reviews =
-        policies.iter().filter_map(|policy| Some((policy.name.value.clone(), start_of(policy.review_by.as_ref()?.value)?))).collect();
+    let days = |day: fn(&Policy) -> Option<&Placed<Date>>| {
+        policies.iter().filter_map(|policy| Some((policy.name.value.clone(), start_of(day(policy)?.value)?))).collect()
+    };
+    let reviews = days(|policy| policy.review_by.as_ref());
+    let deadlines = days(|policy| policy.stop_by.as_ref());
     let tests: Vec<ResolvedTest> = policies
         .into_iter()
         .flat_map(|policy| policy.tests.into_iter().map(move |test| ResolvedTest { policy: policy.name.value.clone(), test }))
@@ -109,7 +114,7 @@ pub fn resolve(
     if problems.errors() > 0 {
         return Err(problems);
     }
-    Ok(Resolution { resolved, tests, reviews, warnings: problems, sources: sources.provenance() })
+    Ok(Resolution { resolved, tests, reviews, deadlines, warnings: problems, sources: sources.provenance() })
 }
 
 /// The first second of a day, in UTC.
@@ -319,8 +324,8 @@ impl Resolver<'_> {
     fn check_tests(&mut self, tests: &[ResolvedTest]) {
         let Resolved { policies, rules, .. } = &self.resolved;
         for test in tests {
-            let Expectation { verdict: _, rule, monitored } = &test.test.expect;
-            for name in rule.iter().chain(monitored.iter().flatten()) {
+            let Expectation { verdict: _, rule, monitored, matches } = &test.test.expect;
+            for name in rule.iter().chain(monitored.iter().chain(matches).flatten()) {
                 let (policy, wanted) = test.rule(&name.value);
                 let mut ids = rules.iter().filter(|rule| policies[rule.policy.index()].name == policy).map(|rule| rule.id.as_str());
                 if !ids.clone().any(|id| id == wanted) {
