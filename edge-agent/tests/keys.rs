@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edge_agent::config::{
-    AgentConfig, AlwaysAllow, Conduct, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, TableSizes, TimeToLive, XdpChoice,
-    keys::AGENT,
+    AgentConfig, AlwaysAllow, Conduct, IdentityFiles, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, TableSizes, TimeToLive,
+    XdpChoice, keys::AGENT,
 };
 use edge_agent::policy::expectation::Carried;
 use edge_agent::policy::keys::POLICY;
@@ -103,6 +103,7 @@ fn every_key_of_the_agent_is_decoded() {
         state_directory,
         sources,
         source_limits,
+        identity,
         always_allow,
         conduct,
         tables,
@@ -118,6 +119,8 @@ fn every_key_of_the_agent_is_decoded() {
     assert_eq!(state_directory, PathBuf::from("/var/lib/other"));
     let max_age = Some(std::time::Duration::from_secs(30 * 86_400));
     assert_eq!(source_limits, SourceLimits { max_shrink: "20%".parse().unwrap(), max_age });
+    let file = |name| Some(folder.join(name));
+    assert_eq!(identity, IdentityFiles { p0f: file("p0f.fp"), satori: file("dhcp.xml"), fingerprints: file("measured.yaml") });
     let expected = SourceFiles {
         vendors: vec![folder.join("oui.csv")],
         countries_v4: folder.join("geoip"),

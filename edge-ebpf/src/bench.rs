@@ -2,13 +2,18 @@
 //! destination look-up alone - ours, and the kernel's prefix trie holding the same.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 #[expect(dead_code, reason = "the filter's own tables and frames, of which the bench needs a part")]
 mod program {
+    pub mod atomic;
+    pub mod clock;
     pub mod constants;
+    pub mod devices;
     pub mod frame;
     pub mod in_hand;
     pub mod maps;
+    pub mod secret;
     pub mod tables;
 }
 

@@ -11,8 +11,10 @@ mod program {
     pub mod constants;
     pub mod copies;
     pub mod count;
+    pub mod devices;
+    pub mod facts;
     pub mod frame;
-    pub mod identity;
+    pub mod hellos;
     pub mod in_hand;
     pub mod inspect;
     pub mod learned;
@@ -20,6 +22,7 @@ mod program {
     pub mod names;
     pub mod observer;
     pub mod report;
+    pub mod secret;
     pub mod tables;
     pub mod teach;
     pub mod xdp;

@@ -170,7 +170,9 @@ fn the_example_of_the_template_is_the_template_filled_in() {
 fn each_policy_says_why_and_proves_itself() {
     let policies = workspace().join("policies");
     let Ok(folders) = fs::read_dir(&policies) else { panic!("{} is missing", policies.display()) };
-    let folders: Vec<_> = folders.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect();
+    // Beside the policies lies the database of what devices show, which the agent's tests read.
+    let folders: Vec<_> =
+        folders.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir() && !path.ends_with("fingerprints")).collect();
     assert!(!folders.is_empty(), "no policy is shipped");
     for folder in folders {
         let readme = folder.join("README.md");

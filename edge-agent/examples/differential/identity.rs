@@ -25,8 +25,8 @@ fn maybe<T>(rng: &mut Rng, one_in: u8, value: impl FnOnce(&mut Rng) -> T) -> Opt
 /// A signal of any kind but that of a list of MACs.
 pub fn signal(rng: &mut Rng, sets: &[Arc<NameSet>], signatures: usize) -> Signal {
     match rng.u8(..16) {
-        0..3 => Signal::Text(TextKind::DhcpVendorClass, globs(rng)),
-        3 => Signal::Text(TextKind::DhcpHostName, globs(rng)),
+        0..2 => Signal::Text(TextKind::DhcpVendorClass, globs(rng)),
+        2..4 => Signal::Text(TextKind::DhcpHostName, globs(rng)),
         4 => Signal::Options(OptionKind::Dhcp, lists(rng, &PARAMETERS)),
         5 => Signal::Text(one(rng, &[TextKind::Dhcp6VendorClass, TextKind::Dhcp6Name]), globs(rng)),
         6 => Signal::Options(OptionKind::Dhcp6, lists(rng, &PARAMETERS_6)),
@@ -238,15 +238,15 @@ fn hello_pattern(rng: &mut Rng) -> Ja4Pattern {
         let mut parts = raw.splitn(3, '_').skip(1).map(str::to_owned);
         let mut part = |rng: &mut Rng, hash: [u8; 6]| {
             let raw = parts.next().unwrap_or_default();
-            match rng.u8(..4) {
-                0 => None,
-                1 if !raw.is_empty() => Some(Ja4Part::Raw(raw)),
+            match rng.u8(..6) {
+                0..4 => None,
+                4 if !raw.is_empty() => Some(Ja4Part::Raw(raw)),
                 _ => Some(Ja4Part::Hash(hash)),
             }
         };
         let (ciphers, extensions) = (part(rng, ja4.ciphers_hash()), part(rng, ja4.extensions_hash()));
         // All of them, some, or none.
-        let known = one(rng, &[0, 1, 8, 12]);
+        let known = one(rng, &[0, 1, 1, 8]);
         let mut letters = [None; 10];
         letters.iter_mut().zip(ja4.letters().bytes()).for_each(|(place, letter)| *place = (rng.u8(..8) < known).then_some(letter));
         if ciphers.is_some() || extensions.is_some() || letters.iter().any(Option::is_some) {

@@ -48,12 +48,23 @@ pub fn random(rng: &mut Rng, with_names: bool, with_identity: bool) -> Case {
     let name_sets = if named { names::sets(rng) } else { Vec::new() };
     let signatures = if named { names::signatures(rng) } else { Vec::new() };
     let mut signals: Vec<Signal> = (0..rng.usize(1..6)).map(|_| Signal::Mac(Arc::new(macs(rng)))).collect();
-    if with_identity && rng.u8(..4) > 0 {
+    let shown = with_identity && rng.u8(..4) > 0;
+    let macs_alone = signals.len();
+    if shown {
         let asked: Vec<Arc<NameSet>> = name_sets.iter().filter(|set| !set.is_empty()).cloned().collect();
         signals.extend((0..rng.usize(1..8)).map(|_| identity::signal(rng, &asked, signatures.len())));
     }
-    let groups: Vec<Group> = (0..rng.usize(0..6))
-        .map(|index| Group { policy: policy(rng), name: format!("group-{index}"), when: expression(rng, signals.len(), 0) })
+    let leaf = |rng: &mut Rng| {
+        // Where devices show something, mostly that.
+        let first = if shown && rng.u8(..4) > 0 { macs_alone } else { 0 };
+        SignalId(rng.u32(first as u32..signals.len() as u32))
+    };
+    let groups: Vec<Group> = (0..rng.usize(if shown { 2..8 } else { 0..6 }))
+        .map(|index| Group {
+            policy: policy(rng),
+            name: format!("group-{index}"),
+            when: if shown && rng.bool() { Expr::Signal(leaf(rng)) } else { expression(rng, &leaf, 0) },
+        })
         .collect();
     // A policy has no signal without a group.
     for (id, signal) in (0..).map(SignalId).zip(&mut signals) {
@@ -93,17 +104,29 @@ pub fn random(rng: &mut Rng, with_names: bool, with_identity: bool) -> Case {
             } else {
                 Action::Monitor
             };
+            // Some are about nothing but what devices show.
+            let of_devices = shown && rng.bool();
             Rule {
                 policy: id,
                 id: format!("rule-{index}"),
                 // Where names are, most devices should have rules about them.
                 from: (0..rng.usize(1..3))
-                    .map(|_| if named && rng.bool() { DeviceSelector::All } else { device(rng, groups.len()) })
+                    .map(|_| if named && !of_devices && rng.bool() { DeviceSelector::All } else { device(rng, groups.len()) })
                     .collect(),
                 to: (0..rng.usize(1..3))
-                    .map(|_| if built_in { plain(rng, &destinations) } else { remote(rng, destinations.len()) })
+                    .map(|_| {
+                        if of_devices {
+                            RemoteSelector::Any
+                        } else if built_in {
+                            plain(rng, &destinations)
+                        } else {
+                            remote(rng, destinations.len())
+                        }
+                    })
                     .collect(),
-                services: (0..rng.usize(1..4)).map(|_| service(rng, if built_in { 0 } else { signatures.len() })).collect(),
+                services: (0..rng.usize(1..4))
+                    .map(|_| if of_devices { ServiceMatch::Any } else { service(rng, if built_in { 0 } else { signatures.len() }) })
+                    .collect(),
                 direction: if built_in {
                     Direction::Outbound
                 } else {
@@ -156,13 +179,13 @@ fn rate_limit(rng: &mut Rng) -> Action {
     Action::RateLimit(RateLimit { unit, per_second: [1, 2, 5, 100][rng.usize(..4)], burst })
 }
 
-fn expression(rng: &mut Rng, signals: usize, depth: u32) -> Expr {
-    let parts = |rng: &mut Rng| (0..rng.usize(..3)).map(|_| expression(rng, signals, depth + 1)).collect();
+fn expression(rng: &mut Rng, leaf: &impl Fn(&mut Rng) -> SignalId, depth: u32) -> Expr {
+    let parts = |rng: &mut Rng| (0..rng.usize(..3)).map(|_| expression(rng, leaf, depth + 1)).collect();
     match rng.u8(..if depth < 3 { 6 } else { 3 }) {
         3 => Expr::All(parts(rng)),
         4 => Expr::Any(parts(rng)),
-        5 => Expr::Not(Box::new(expression(rng, signals, depth + 1))),
-        _ => Expr::Signal(SignalId(rng.u32(..signals as u32))),
+        5 => Expr::Not(Box::new(expression(rng, leaf, depth + 1))),
+        _ => Expr::Signal(leaf(rng)),
     }
 }
 

@@ -38,7 +38,7 @@ impl Talks {
     /// The next packet of any of them.
     pub fn next(&mut self, rng: &mut Rng) -> FrameSpec {
         let place = rng.usize(..self.0.len());
-        if rng.u8(..12) == 0 { self.0[place].dhcp(rng) } else { self.0[place].next(rng) }
+        if rng.u8(..10) == 0 { self.0[place].dhcp(rng) } else { self.0[place].next(rng) }
     }
 }
 

@@ -15,6 +15,7 @@ pub static AGENT: Object = Object {
         Key::optional("log", &Shape::Object(&LOG), "the agent's log on standard error"),
         Key::optional("state", &Shape::Object(&STATE), "what outlives the agent"),
         Key::optional("sources", &Shape::Object(&SOURCES), "data files that policies refer to"),
+        Key::optional("identity", &Shape::Object(&IDENTITY), "databases that tell what a device is by what it shows"),
         Key::optional("always_allow", &Shape::Object(&ALWAYS_ALLOW), "passed before any policy is asked"),
         Key::optional("names", &Shape::Object(&NAMES), "names in packets, and addresses learned for them"),
         Key::optional("uninspectable", &Shape::Object(&UNINSPECTABLE), "verdicts on packets that cannot be inspected, by reason"),
@@ -87,6 +88,17 @@ static SOURCES: Object = Object {
         Key::optional("services", &FILE, "names of services, as in services(5); /etc/services if absent"),
         Key::optional("max_shrink", &SHARE, "a file that lost more of its entries since it was last used is not taken; 50% if absent"),
         Key::optional("max_age", &AGE, "a file of addresses that is older is warned of, or `never`; 400d if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static IDENTITY: Object = Object {
+    name: "identity",
+    keys: &[
+        Key::optional("p0f", &FILE, "p0f's database, p0f.fp; none if absent"),
+        Key::optional("satori", &FILE, "Satori's database of DHCP clients, dhcp.xml; none if absent"),
+        Key::optional("fingerprints", &FILE, "database in the format of policies/fingerprints; none if absent"),
     ],
     choice: false,
     later: &[],

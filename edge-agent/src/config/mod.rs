@@ -42,6 +42,7 @@ pub struct AgentConfig {
     pub state_directory: PathBuf,
     pub sources: SourceFiles,
     pub source_limits: SourceLimits,
+    pub identity: IdentityFiles,
     pub always_allow: AlwaysAllow,
     pub conduct: Conduct,
     pub tables: TableSizes,
@@ -87,6 +88,14 @@ pub struct SourceFiles {
     pub services: PathBuf,
 }
 
+/// Databases of what systems and devices show, see [`crate::identity::databases`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IdentityFiles {
+    pub p0f: Option<PathBuf>,
+    pub satori: Option<PathBuf>,
+    pub fingerprints: Option<PathBuf>,
+}
+
 /// What is passed before any policy is asked, each entry with the text that names its rule.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AlwaysAllow {
@@ -116,6 +125,7 @@ impl Default for AgentConfig {
             state_directory: "/var/lib/edge".into(),
             sources: SourceFiles::default(),
             source_limits: SourceLimits::default(),
+            identity: IdentityFiles::default(),
             always_allow: AlwaysAllow::default(),
             conduct: Conduct::default(),
             tables: TableSizes::default(),
@@ -208,6 +218,7 @@ impl AgentConfig {
             state_directory,
             sources,
             source_limits,
+            identity,
             always_allow,
             conduct,
             tables,
@@ -256,6 +267,10 @@ impl AgentConfig {
                 .hint("name either `mmdb`, or `ipv4` and `ipv6`");
         }
         at.path("sources.services", services);
+        let IdentityFiles { p0f, satori, fingerprints } = identity;
+        *p0f = at.node("identity.p0f").and_then(relative);
+        *satori = at.node("identity.satori").and_then(relative);
+        *fingerprints = at.node("identity.fingerprints").and_then(relative);
         let SourceLimits { max_shrink, max_age } = source_limits;
         if let Some(share) = at.node("sources.max_shrink").and_then(|node| parsed(node, problems)) {
             *max_shrink = share.value;

@@ -19,6 +19,7 @@ use crate::dataplane::object::{CLOCK, Constants, INTERFACE_COUNTERS, Object, RUL
 use crate::dataplane::pod::Value;
 use crate::dataplane::snapshot::Role;
 use crate::dataplane::tables;
+use crate::identity::ja4::Ja4;
 use crate::policy::compile::Compiled;
 use crate::policy::compile::identity::CompiledIdentity;
 use crate::policy::model::RuleId;
@@ -158,16 +159,25 @@ impl KernelEngine {
 
     /// As if the agent had seen the frame's hello before.
     fn know_hellos(&mut self, frame: &[u8]) -> Result<(), KernelEngineError> {
-        let Some(Hellos { identity, observer }) = &mut self.hellos else { return Ok(()) };
+        let Some(Hellos { identity: _, observer }) = &mut self.hellos else { return Ok(()) };
         for (_, observation) in observer.frame(frame) {
             if let Observation::ClientHello { ja4: Some(ja4), .. } = observation {
-                let signals = identity.signals_of_hello(&ja4);
-                if !signals.is_empty() {
-                    // Slots are the signals' own numbers here.
-                    let key = ja4.key().asking(HelloKey::ALL_PARTS);
-                    dataplane::identity::know_hello(&mut self.object, key, bits(&signals))?;
-                }
+                self.know_hello(&ja4)?;
             }
+        }
+        Ok(())
+    }
+
+    /// As if the agent had seen such a hello before.
+    ///
+    /// # Errors
+    /// If the kernel does not let its table be written.
+    pub fn know_hello(&mut self, ja4: &Ja4) -> Result<(), KernelEngineError> {
+        let Some(Hellos { identity, observer: _ }) = &self.hellos else { return Ok(()) };
+        let signals = identity.signals_of_hello(ja4);
+        if !signals.is_empty() {
+            // Slots are the signals' own numbers here.
+            dataplane::identity::know_hello(&mut self.object, ja4.key().asking(HelloKey::ALL_PARTS), bits(&signals))?;
         }
         Ok(())
     }

@@ -243,7 +243,8 @@ mod tests {
         for signature in [
             "4:64:0:*:mss*44,8:mss,sok,ts,nop,ws:df,id+:0",
             "4:128:0:1460:8192,8:mss,nop,ws,nop,nop,sok:df,id+:0",
-            "6:64:0:1440:mtu*4,none:mss,sok,ts,eol+1::0",
+            "6:64:0:1440:mtu*4,none:mss,sok,ts,eol+3::0",
+            "4:64:0:*:*,none:*:*:*",
             "4:255:8:1380:%8192,0:mss,nop,ws,?27,eol+1:id-,ecn,0+,seq-,ack+,uptr+,pushf+,opt+:+",
             "6:32:0:*:1024,15:mss,ws,nop:flow,exws,urgf+:0",
             "4:64:0:1460:65535,none:mss,nop,nop,ts,sok,eol+1:ts1-,ts2+,df:0",

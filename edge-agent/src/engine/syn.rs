@@ -37,7 +37,7 @@ pub fn header(pattern: &SynPattern) -> Result<SynHeader, Fault> {
         return Err(wrong("`bad` says that its options cannot be read", "remove the quirk"));
     }
     let default = match scale {
-        Some(None) => vec![MSS, 4, TIMESTAMPS, END, END],
+        Some(None) => vec![MSS, 4, TIMESTAMPS],
         _ => vec![MSS, 4, TIMESTAMPS, 1, SCALE],
     };
     let kinds = options.clone().unwrap_or(default);

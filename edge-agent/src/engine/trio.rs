@@ -73,6 +73,7 @@ impl<'a> Trio<'a> {
             disagreement => return Ok(disagreement),
         };
         if let Some(kernel) = self.kernel.as_mut().filter(|_| frame.len() >= SHORTEST) {
+            tell(kernel, &self.oracle)?;
             // The program tells names in its reports alone.
             let kernel = Outcome { name: host.name.clone(), ..kernel.run_on(side, frame)? };
             if kernel != host {
@@ -93,6 +94,7 @@ impl<'a> Trio<'a> {
             disagreement => return Ok(disagreement),
         };
         if let Some(kernel) = self.kernel.as_mut().filter(|_| frame.len() >= SHORTEST) {
+            tell(kernel, &self.oracle)?;
             let act = kernel.act_on(side, frame)?;
             if act != Act::of(&host) {
                 return Ok(Err(Disagreement::Act { host, act }));
@@ -130,4 +132,9 @@ impl<'a> Trio<'a> {
         let oracle = Outcome { reply: host.reply.clone(), ..self.oracle.run_on(side, frame)? };
         Ok(if oracle == host { Ok(host) } else { Err(Disagreement::Oracle { oracle, host }) })
     }
+}
+
+/// The kernel cannot reckon a JA4, and hears of it from the agent, which sees hellos of flows that begin: others count here too.
+fn tell(kernel: &mut KernelEngine, oracle: &Oracle<'_>) -> Result<(), EngineError> {
+    oracle.hello().map_or(Ok(()), |ja4| Ok(kernel.know_hello(ja4)?))
 }

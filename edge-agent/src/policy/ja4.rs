@@ -29,7 +29,7 @@ impl FromStr for Ja4Pattern {
         }
         let (first, rest) = parts.split_first().unwrap_or((&"", &[]));
         let letters = letters(first).map_err(|(why, hint)| wrong(why, hint))?;
-        let part = |text: &str, raw: &dyn Fn(&str) -> Result<String, (String, &'static str)>| match text {
+        let part = |text: &str, raw: &dyn Fn(&str) -> Result<String, Why>| match text {
             "*" => Ok(None),
             _ if text.len() == 4 || text.contains(',') => raw(text).map(|raw| Some(Ja4Part::Raw(raw))),
             _ => hash(text).map(|hash| Some(Ja4Part::Hash(hash))),

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use super::problem::{Place, Problems, Source, suggest};
 use super::schema::{Placed, Policy, Rule};
 use super::service::Service;
-use super::yaml;
+use super::yaml::{self, Node};
 use crate::config::Interfaces;
 
 /// Name of the policy that the agent makes of `always_allow`.
@@ -64,8 +64,8 @@ pub fn load(paths: &[PathBuf], today: Date) -> Loaded {
     let mut policies = Vec::new();
     for file in &files {
         let before = (policies.len(), problems.errors());
-        read(file, today, &mut policies, &mut problems);
-        if (policies.len(), problems.errors()) == before {
+        let other = read(file, today, &mut policies, &mut problems);
+        if !other && (policies.len(), problems.errors()) == before {
             problems.warning(&Place::file(file), "no policy in this file").hint("remove it, or write one: `kind: Policy`");
         }
     }
@@ -100,11 +100,18 @@ fn find(path: &Path, files: &mut BTreeSet<PathBuf>, folders: &mut BTreeSet<PathB
     Ok(())
 }
 
-fn read(file: &Path, today: Date, policies: &mut Vec<Policy>, problems: &mut Problems) {
+/// Whether it is something else than policies.
+fn read(file: &Path, today: Date, policies: &mut Vec<Policy>, problems: &mut Problems) -> bool {
+    let mut other = false;
     match std::fs::read_to_string(file) {
         Ok(text) => {
             let source = Arc::new(Source { path: file.to_owned(), text });
             for document in yaml::read(&source, problems) {
+                // Beside the policies lie the databases of what devices show.
+                if document.get("kind").and_then(Node::text) == Some("Fingerprints") {
+                    other = true;
+                    continue;
+                }
                 let before = problems.errors();
                 let Some(policy) = Policy::decode(&document, problems) else { continue };
                 check_rules(&policy, problems);
@@ -120,6 +127,7 @@ fn read(file: &Path, today: Date, policies: &mut Vec<Policy>, problems: &mut Pro
             problems.error(&Place::file(file), format!("the policy cannot be read: {error}")).hint("it must be a readable text in UTF-8");
         }
     }
+    other
 }
 
 fn group_names(policy: &Policy) -> impl Iterator<Item = &Placed<String>> {

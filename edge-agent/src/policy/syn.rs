@@ -98,16 +98,12 @@ fn decode_map(node: &Node, problems: &mut Problems) -> Option<SynPattern> {
             }
         };
     }
-    let number_or_any = |key: &str, problems: &mut Problems| {
-        let node = node.get(key)?;
-        let any = node.text().map(|text| match text {
-            "*" => Ok(()),
-            _ => Err(Fault::new(format!("`{text}` is neither a number nor `*`"), format!("such as `{key}: 1460`"))),
-        });
-        any.and_then(|any| problems.take(&node.place, any));
-        node.integer()
-    };
-    pattern.mss = number_or_any("mss", problems);
+    if let Some(mss) = node.get("mss") {
+        if let Some(text) = mss.text().filter(|text| *text != "*") {
+            problems.error(&mss.place, format!("`{text}` is neither a number nor `*`")).hint("such as `mss: 1460`");
+        }
+        pattern.mss = mss.integer();
+    }
     if let Some(window) = node.get("window") {
         pattern.window = match window.integer() {
             Some(number) => SynWindow::Exactly(number),

@@ -23,7 +23,6 @@ pub struct Found {
     pub reason: u32,
     /// Not 0: the frame was copied for the agent.
     pub copied: u32,
-    pub reserved: u32,
 }
 
 /// `None`: there is no such place, which the kernel rules out.
@@ -41,7 +40,7 @@ pub fn put(packet: &Packet) -> bool {
         && let Some(found) = found()
     {
         // Nothing yet.
-        *found = Found { device: 0, showing: 0, inspected: 0, reason: 0, copied: 0, reserved: 0 };
+        *found = Found { device: 0, showing: 0, inspected: 0, reason: 0, copied: 0 };
     }
     // SAFETY: a live map value of this CPU, see `count`.
     unsafe { place.write(*packet) };

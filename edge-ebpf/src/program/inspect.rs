@@ -23,11 +23,11 @@ use edge_ebpf::{
 
 use super::{
     constants,
+    devices::device_word,
+    facts,
     frame::Context,
-    identity::{self, device_word},
-    in_hand,
-    learned::{self, Secret},
-    maps, names,
+    in_hand, learned, maps, names,
+    secret::Secret,
     tables::{Tables, edge_mac_class},
 };
 
@@ -46,13 +46,18 @@ pub fn may_watch(device: u32) -> bool {
 #[inline(always)]
 pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     if packet.protocol == protocol::TCP || packet.protocol == protocol::UDP {
-        let hash = flow_hash(frame, packet);
-        let known = maps::FLOWS.get(flow::place(hash, constants::flow_mask())).is_some_and(|bucket| flow::has(bucket, hash));
-        if known || payload_concerns(frame, packet) {
+        if is_flow_known(frame, packet) || payload_concerns(frame, packet) {
             return true;
         }
     }
     constants::has_named_rules() && learned::may_be(packet.destination)
+}
+
+/// Whether anything is remembered of the packet's flow.
+#[inline(always)]
+pub fn is_flow_known(frame: &Frame<'_>, packet: &Packet) -> bool {
+    let hash = flow_hash(frame, packet);
+    maps::FLOWS.get(flow::place(hash, constants::flow_mask())).is_some_and(|bucket| flow::has(bucket, hash))
 }
 
 #[inline(always)]
@@ -329,7 +334,7 @@ impl Steps for Functions {
     #[inline(always)]
     fn identify(&mut self, read: Read, reading: Reading) {
         if constants::reads_of_all() || constants::has_shown() {
-            identity::edge_identify_shown(self.0, (read as u32) << 8 | reading as u32);
+            facts::edge_identify_shown(self.0, (read as u32) << 8 | reading as u32);
         }
     }
     #[inline(always)]

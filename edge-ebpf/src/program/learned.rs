@@ -3,23 +3,13 @@
 use edge_ebpf::{
     inspect::{
         learned::{self, LearnedBucket, LearnedEntry, NAME_WORDS, WAYS},
-        secret::{self, Secrets},
+        secret,
     },
     name::hash::fold,
     packet::Address,
 };
 
-use super::{clock, constants, maps, names};
-
-/// The secrets of the tables that outlive generations.
-pub struct Secret;
-
-impl Secrets for Secret {
-    #[inline(always)]
-    fn secret(&self, place: usize) -> u64 {
-        constants::secret(place)
-    }
-}
+use super::{clock, constants, maps, names, secret::Secret};
 
 /// The name that is in this way of the bucket of the packet's remote.
 #[inline(always)]

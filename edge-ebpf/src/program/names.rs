@@ -35,20 +35,20 @@ pub struct Buffers {
     pub learned_place: u32,
     pub labels: Labels,
     /// Behind the eight bytes that are read before a name; of these and it.
-    pub text_length: u64,
-    pub text: [u8; TEXT],
+    text_length: u64,
+    text: [u8; TEXT],
     /// A ClientHello in pieces, behind eight bytes as well; and the same out of its records.
     bytes_length: u64,
     bytes: [u8; BYTES],
     joined: [u8; BYTES],
 }
 /// Twice what is used, see [`Held`].
-pub const TEXT: usize = 1024;
+const TEXT: usize = 1024;
 const BYTES: usize = 8192;
 /// Bytes before a text.
-pub const BEFORE: usize = 8;
+const BEFORE: usize = 8;
 /// Bytes of a name with what bounds it.
-pub const NAME: usize = 256;
+const NAME: usize = 256;
 
 const _: () = assert!(BEFORE + KEPT == BYTES / 2 && BEFORE + NAME <= TEXT / 2);
 
@@ -125,7 +125,7 @@ fn context(raw: *mut xdp_md) -> Context<false> {
 
 /// Copies a part of the frame to the text, at least one byte and at most [`NAME`].
 #[inline(always)]
-pub fn load_text(raw: *mut xdp_md, at: usize, length: usize) -> bool {
+fn load_text(raw: *mut xdp_md, at: usize, length: usize) -> bool {
     let Some(buffers) = buffers() else { return false };
     let length = bounded::<{ NAME - 1 }>(length - 1) + 1;
     buffers.text_length = (BEFORE + length) as u64;

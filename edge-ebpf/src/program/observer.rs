@@ -8,7 +8,7 @@ use edge_ebpf::{
 };
 
 use super::{
-    buckets, clock, constants, identity, in_hand, inspect, maps,
+    buckets, clock, constants, facts, in_hand, inspect, maps,
     report::{self, Arrival},
 };
 
@@ -56,7 +56,7 @@ impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
         }
         if PLAIN {
             let defers = constants::has_names() && inspect::may_watch(device) && inspect::concerns(frame, packet)
-                || constants::identifies() && identity::concerns(frame, packet);
+                || constants::identifies() && facts::concerns(frame, packet);
             return if defers { Showing::DEFER } else { Showing::NONE };
         }
         // What it shows is asked without a branch: the verifier would follow both ways from each word to the next.

@@ -8,7 +8,7 @@ use edge_ebpf::{
     trie::{self, Nodes, Storage},
 };
 
-use super::{constants, identity, in_hand, maps};
+use super::{constants, devices, in_hand, maps};
 
 /// `INLINE`: look-ups in place, on the way of the most packets, where a call costs more than it is worth. `IN_HAND`: for the packet in hand.
 pub struct Tables<const INLINE: bool, const IN_HAND: bool = false>;
@@ -130,11 +130,11 @@ impl<const INLINE: bool, const IN_HAND: bool> engine::Tables for Tables<INLINE, 
             return found(in_hand::found()?.device);
         }
         if constants::has_identity() {
-            let place = identity::row_of(mac);
-            if place == identity::OUTDATED {
+            let place = devices::row_of(mac);
+            if place == devices::OUTDATED {
                 return None;
             }
-            if place != identity::NO_ROW {
+            if place != devices::NO_ROW {
                 return Some(place);
             }
         }
@@ -158,7 +158,7 @@ impl<const INLINE: bool, const IN_HAND: bool> engine::Tables for Tables<INLINE, 
     }
     #[inline(always)]
     fn device_pool(&self, place: u32) -> u64 {
-        identity::device_word(place)
+        devices::device_word(place)
     }
     #[inline(always)]
     fn row(&self, class: u32) -> u32 {

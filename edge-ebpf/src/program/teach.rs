@@ -25,12 +25,7 @@ use edge_ebpf::{
     packet::{Address, access::Held},
 };
 
-use super::{
-    constants, identity,
-    learned::{self, Secret},
-    maps,
-    names::Table,
-};
+use super::{constants, devices, learned, maps, names::Table, secret::Secret};
 
 #[map]
 static LESSON: PerCpuArray<Lesson> = PerCpuArray::with_max_entries(1, 0);
@@ -93,8 +88,8 @@ pub extern "C" fn edge_teach_signals() -> u32 {
     }
     let [a, b, c, d, e, f, g, h, ..] = record.name;
     let ([first, second], [third, fourth]) = (record.source, record.destination);
-    identity::prepare(identity::OF_LESSON, [first, second, third, fourth]);
-    identity::edge_note_signals(u64::from_le_bytes([a, b, c, d, e, f, g, h]), identity::OF_LESSON);
+    devices::prepare(devices::OF_LESSON, [first, second, third, fourth]);
+    devices::edge_note_signals(u64::from_le_bytes([a, b, c, d, e, f, g, h]), devices::OF_LESSON);
     Taught::Watched as u32
 }
 

@@ -18,9 +18,9 @@ use edge_ebpf::{
 };
 
 use super::{
-    constants, copies, count,
+    constants, copies, count, facts,
     frame::Context,
-    identity, in_hand, inspect,
+    in_hand, inspect,
     observer::Kernel,
     report::{self, Arrival},
     tables::Tables,
@@ -182,7 +182,7 @@ fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
         return xdp_action::XDP_ABORTED;
     }
     if constants::identifies() && matches!(side, Side::Inside) {
-        identity::edge_identify(context);
+        facts::edge_identify(context);
     }
     inspect::look_into(context, side);
     let action = decide(context);

@@ -105,6 +105,13 @@ impl Carried {
         }
     }
 
+    pub fn hello(&self) -> Option<&Ja4> {
+        self.facts.iter().find_map(|fact| match fact {
+            Fact::Hello(ja4) => Some(ja4),
+            _ => None,
+        })
+    }
+
     fn told(&mut self, told: Told) {
         let Told { name, user_agent, hello, obstacle, next } = told;
         self.shown = name.as_ref().map(shown);

@@ -27,6 +27,7 @@ use self::read::answer::{self, Answer};
 use self::rulebook::{Meeting, Remote, Rulebook, restricts, verdict};
 use super::{Engine, EngineError, Outcome, SOME_TIME};
 use crate::config::Conduct;
+use crate::identity::ja4::Ja4;
 use crate::policy::model::{Action, DeviceSelector, GroupId, RateLimit, RateUnit, Resolved, Rule, RuleId, SignatureId};
 
 /// Names of one answer that learn its addresses.
@@ -42,6 +43,8 @@ pub struct Oracle<'a> {
     flows: Flows,
     learned: Learned,
     devices: Devices,
+    /// What the last frame completed.
+    hello: Option<Ja4>,
     now: Timestamp,
 }
 
@@ -55,6 +58,7 @@ impl<'a> Oracle<'a> {
             flows: Flows::new(),
             learned: Learned::default(),
             devices: Devices::default(),
+            hello: None,
             now: SOME_TIME,
         }
     }
@@ -68,6 +72,13 @@ impl Oracle<'_> {
             .filter(|group| self.rulebook.in_group(*group, &device))
             .map(|group| GroupId(group as u32))
             .collect()
+    }
+}
+
+impl Oracle<'_> {
+    /// The JA4 of the hello that the last frame completed, where devices are known by such: for engines that have to be told it.
+    pub fn hello(&self) -> Option<&Ja4> {
+        self.hello.as_ref()
     }
 }
 
@@ -102,6 +113,7 @@ impl Engine for Oracle<'_> {
 impl Oracle<'_> {
     fn decide(&mut self, side: Side, frame: &[u8]) -> Outcome {
         let rulebook = self.rulebook;
+        self.hello = None;
         let inbound = |rule: &Rule| rule.direction.inbound() && rule.from.contains(&DeviceSelector::All) && !rulebook.built_in(rule);
         if side == Side::Outside && !rulebook.rules().any(|(_, rule)| inbound(rule)) {
             // Nobody asks anything of what comes in: it is counted, and not looked at.
@@ -142,6 +154,7 @@ impl Oracle<'_> {
         let device = self.devices.show(policies, mac, &facts::of_headers(mac, load));
         let mut carried = Carried::of(rulebook, &mut self.flows, &device, ends, load);
         let device = self.devices.show(policies, mac, &carried.facts);
+        self.hello = carried.hello().cloned();
         carried.mark(rulebook, &mut self.flows, &device);
         let outcome = self.walk_and_judge(Seen { device: Some(&device), ..packet }, load.service, &carried, length);
         if outcome.verdict == Verdict::Pass {

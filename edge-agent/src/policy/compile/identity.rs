@@ -11,7 +11,8 @@ mod signals;
 use edge_ebpf::abi::MAX_WORDS;
 use edge_ebpf::abi::identity::{FACT_KINDS, FactState, GroupOp, HelloKey, MacFacts, SignalSet};
 
-pub(super) use self::groups::Groups;
+use self::groups::Groups;
+use self::macs::Known;
 pub(super) use self::macs::devices;
 pub(super) use self::signals::Numbering;
 use super::CompileError;
@@ -117,7 +118,7 @@ pub(super) fn identity(
     set: &Resolved,
     numbering: Numbering,
     mut sets: SignalSets,
-    (groups, mut macs): (Groups, Vec<MacFacts>),
+    (groups, mut macs): Known,
     pool: &mut RowPool,
 ) -> Result<CompiledIdentity, CompileError> {
     let mut unknown = [0; MAX_WORDS];

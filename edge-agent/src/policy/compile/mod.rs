@@ -1,6 +1,7 @@
 //! Rules to tables: each dimension of a packet (device, remote, service) is cut into classes that no rule tells apart, and each class gets
 //! a row with a bit for every rule that it satisfies. A packet's rules are then the AND of three rows.
 
+mod error;
 pub mod identity;
 mod inside;
 pub mod name_table;
@@ -15,21 +16,17 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use edge_ebpf::{
-    abi::{
-        MAX_NAME_NUMBERS, MAX_RULES, MAX_SIGNATURES, MAX_WORDS, NameRules, Row, Services, SignatureEntry, Verdict,
-        identity::{MAX_FACT_STATES, MAX_GROUP_OPS, MAX_HELLO_KEYS, MAX_SIGNALS},
-        max_classes, service,
-    },
+    abi::{MAX_RULES, MAX_WORDS, NameRules, Row, Services, SignatureEntry, Verdict, max_classes, service},
     packet::protocol,
 };
 
+pub use self::{error::CompileError, timeline::Timeline, trie::Trie};
 use self::{
     identity::{CompiledIdentity, Numbering, SignalSets},
     names::NameClasses,
     partition::Partition,
     rows::{RowPool, set_bit},
 };
-pub use self::{timeline::Timeline, trie::Trie};
 use super::model::{
     Action, DeviceSelector, Domains, Family, Learned, PolicyId, PolicyInfo, PortProtocol, Ranges, RateLimit, RemoteSelector, Resolved,
     Rule, ServiceMatch,
@@ -117,54 +114,6 @@ impl Compiled {
         let learned = self.rules.iter().filter_map(|rule| Some((rule, rule.by_learned?)));
         self.rules.iter().map(|rule| (rule, rule.action)).chain(exceeded).chain(learned)
     }
-}
-
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CompileError {
-    #[error(
-        "the policies have {rules} rules in all, and a generation holds {MAX_RULES}: join rules that share an action, or drop policies"
-    )]
-    TooManyRules { rules: usize },
-    #[error(
-        "the rules tell {classes} kinds of devices, destinations, services and times apart, and with so many rules the tables hold {limit}: \
-         use fewer rules, name ranges of ports instead of single ones, or let rules share their destinations"
-    )]
-    TooManyClasses { classes: usize, limit: usize },
-    #[error(
-        "one region of the MAC or IPv6 addresses is cut into more pieces than a table holds: name prefixes instead of single addresses"
-    )]
-    TooDense,
-    #[error(
-        "the names make {numbers} different combinations of rules, and the tables hold {MAX_NAME_NUMBERS}: use fewer lists, or let rules share them"
-    )]
-    TooManyNames { numbers: usize },
-    #[error(
-        "the policies have {entries} signatures in all, each range of ports counted, and a generation holds {MAX_SIGNATURES}: use fewer, or join \
-         their ports"
-    )]
-    TooManySignatures { entries: usize },
-    #[error(
-        "the groups know devices by {signals} different signals, and a generation holds {MAX_SIGNALS}: put patterns that mean the same devices into one list"
-    )]
-    TooManySignals { signals: usize },
-    #[error(
-        "the groups ask for {facts} different facts about MACs beside what devices show, and a generation holds 256: use fewer groups, or let them share their vendors"
-    )]
-    TooManyMacFacts { facts: usize },
-    #[error(
-        "the patterns of what devices show make more than {MAX_FACT_STATES} states: write fewer texts with a `*` before and behind (`*x*`), put          those of one group into one list, or let texts begin with letters (`x*`)"
-    )]
-    TooManyFactStates,
-    #[error(
-        "the policies know {hellos} JA4 values, and the tables hold {MAX_HELLO_KEYS}: use fewer, or patterns of their first part alone"
-    )]
-    TooManyHellos { hellos: usize },
-    #[error(
-        "the groups that know devices by what they show take {ops} steps, and a generation holds {MAX_GROUP_OPS}: use fewer or shorter groups"
-    )]
-    TooManyGroupOps { ops: usize },
-    #[error("the schedules make {combinations} different combinations of rules that hold, and a timeline names 65536: use fewer schedules")]
-    TooManySchedules { combinations: usize },
 }
 
 /// Compiles a resolved set. Its schedules are laid out from `now` on.

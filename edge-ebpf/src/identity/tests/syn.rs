@@ -131,7 +131,7 @@ fn windows_in_the_ways_of_senders() {
     // Timestamps take twelve bytes of each segment, where there are any.
     assert_eq!([multiples(1368 * 10, 1380, true, false, 60), plain(1368 * 10, 1380)], [(10, 0), (0, 0)]);
     assert_eq!([plain(1460 * 4, 1300), plain(1448 * 4, 1300)], [(4, 0), (4, 0)]);
-    assert_eq!([multiples(1440 * 4 + 0, 1300, false, true, 80), plain(1440 * 3, 1300)], [(4, 0), (0, 0)]);
+    assert_eq!([multiples(1440 * 4, 1300, false, true, 80), plain(1440 * 3, 1300)], [(4, 0), (0, 0)]);
     assert_eq!([plain(1340 * 7, 1300), plain(1360 * 7, 1300), plain(1500 * 7, 1300)], [(0, 7); 3]);
     assert_eq!([multiples(1380 * 7, 1300, false, true, 80), multiples(1360 * 7, 1300, false, true, 80)], [(0, 7), (0, 7)]);
     // Too many for a byte.

@@ -100,7 +100,7 @@ proptest! {
         let mut frame = frame(Layer::syn(443), &written);
         // What was built as payload is the header's.
         let transport = frame.len() - written.len() - 20;
-        frame[transport + 12] = ((20 + written.len()) / 4 << 4) as u8;
+        frame[transport + 12] = (((20 + written.len()) / 4) << 4) as u8;
         frame[transport + 14..transport + 16].copy_from_slice(&window.to_be_bytes());
         let seen = observed([frame]);
         let [Observation::TcpSyn(syn)] = seen.as_slice() else { panic!("{seen:?}") };

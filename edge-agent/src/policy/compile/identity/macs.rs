@@ -9,12 +9,11 @@ use crate::policy::compile::rows::RowPool;
 use crate::policy::compile::{CompileError, Segments, device_row, of_macs};
 use crate::policy::model::{Resolved, SignalId};
 
+/// How each group is known, and what each class of MACs says.
+pub type Known = (Groups, Vec<MacFacts>);
+
 /// The classes, each with the row of a device that has shown nothing, and what the class says of a device that has.
-pub fn devices(
-    set: &Resolved,
-    numbering: &Numbering,
-    pool: &mut RowPool,
-) -> Result<(Segments<u64>, (Groups, Vec<MacFacts>)), CompileError> {
+pub fn devices(set: &Resolved, numbering: &Numbering, pool: &mut RowPool) -> Result<(Segments<u64>, Known), CompileError> {
     let groups = Groups::of(set, numbering)?;
     let partition = of_macs(set);
     let mut macs: Vec<MacFacts> = Vec::new();

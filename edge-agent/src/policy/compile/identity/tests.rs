@@ -377,7 +377,7 @@ fn no_program_needs_more_stack_than_there_is() {
             GroupOp::ALL | GroupOp::ANY | GroupOp::GROUP => depth -= 1,
             _ => {}
         }
-        assert!(depth <= 2 && depth < MAX_GROUP_DEPTH);
+        assert!(depth <= 2, "of {MAX_GROUP_DEPTH}");
     }
     assert_eq!(depth, 0);
 }
