@@ -19,7 +19,7 @@ use edge_agent::policy::shown::Shown;
 use edge_agent::policy::signature::{Pattern, Signature};
 use edge_agent::policy::yaml::{self, Node};
 use edge_agent::sources::domain_list::Format;
-use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason};
+use edge_ebpf::abi::{DnsReject, OnUninspectable, Reason, Verdict};
 use edge_ebpf::engine::Side;
 use jiff::civil::date;
 
@@ -195,6 +195,7 @@ fn every_key_of_a_policy_is_decoded() {
         issued,
         expires,
         review_by,
+        stop_by,
         references,
         mode,
         priority,
@@ -207,7 +208,7 @@ fn every_key_of_a_policy_is_decoded() {
     assert!(signatures.is_empty(), "those are in the other file");
     assert_eq!((name.value.as_str(), title.as_str(), severity.as_str()), ("complete", "All keys", "critical"));
     assert_eq!((issued.unwrap().value, expires.unwrap().value), (date(2025, 1, 2), date(2027, 1, 2)));
-    assert_eq!(review_by.unwrap().value, date(2026, 12, 1));
+    assert_eq!((review_by.unwrap().value, stop_by.unwrap().value), (date(2026, 12, 1), date(2025, 6, 1)));
     let reference = Reference { title: "An order".into(), date: Some(date(2025, 1, 1)), url: Some("https://example.com/order".into()) };
     assert_eq!(references, [reference]);
     assert_eq!((mode, priority), (Mode::Monitor, 7));
@@ -263,6 +264,8 @@ fn every_key_of_a_policy_is_decoded() {
     assert_eq!((inbound.side, inbound.source), (Side::Outside, Some("192.0.2.1".parse().unwrap())));
     assert_eq!(inbound.at.unwrap(), "2026-10-24T17:30:00Z".parse().unwrap());
     assert_eq!((test.mac, test.source), ([0x64, 9, 0x80, 0, 0, 1], Some("10.0.0.7".parse().unwrap())));
+    assert_eq!(inbound.expect.matches.as_ref().unwrap().len(), 0);
+    assert_eq!((test.expect.verdict, inbound.expect.verdict), (Some(Verdict::Pass), None));
     assert_eq!(test.expect.monitored.as_ref().unwrap()[0].value.rule, "no-web");
     assert_eq!(test.expect.rule.as_ref().unwrap().value.policy.as_deref(), Some("always-allow"));
 }

@@ -68,7 +68,7 @@ fn rules_stand_in_the_order_of_evaluation() {
 #[test]
 fn a_policy_ends_with_its_last_day_and_equal_schedules_are_one() {
     let folder = tempfile::tempdir().unwrap();
-    let head = "apiVersion: edge/v1\nkind: Policy\nmetadata: {name: p, expires: 2026-02-28, reviewBy: 2026-02-01}\nspec:\n  rules:\n";
+    let head = "apiVersion: edge/v1\nkind: Policy\nmetadata: {name: p, expires: 2026-02-28, reviewBy: 2026-02-01, stopBy: 2026-01-20}\nspec:\n  rules:\n";
     let rules = [
         "{id: a, from: all, services: tcp/1, action: drop, when: {days: mon-fri}}",
         "{id: b, from: all, services: tcp/2, action: drop, when: {days: [mon, tue-thu, fri], hours: \"00:00-24:00\", timezone: UTC}}",
@@ -90,6 +90,7 @@ fn a_policy_ends_with_its_last_day_and_equal_schedules_are_one() {
     let Resolved { policies, schedules, rules, .. } = &resolution.resolved;
     assert_eq!(policies.iter().map(|policy| policy.expires).collect::<Vec<_>>(), [None, Some(second("2026-03-01T00:00:00Z"))]);
     assert_eq!(resolution.reviews, [("p".to_owned(), second("2026-02-01T00:00:00Z"))].into());
+    assert_eq!(resolution.deadlines, [("p".to_owned(), second("2026-01-20T00:00:00Z"))].into());
     let own: Vec<_> = rules[OWN_RULES..].iter().map(|rule| (rule.when.map(|when| when.0), rule.direction)).collect();
     let outbound = Direction::Outbound;
     assert_eq!(own, [(Some(0), outbound), (Some(0), outbound), (Some(1), Direction::Inbound), (None, outbound)]);
@@ -245,5 +246,5 @@ fn the_shipped_policies_are_correct() {
     let resolution = resolved(Path::new("../policies"), &AlwaysAllow::default(), &[], files()).unwrap();
     assert!(resolution.warnings.is_empty(), "{}", resolution.warnings);
     assert!(resolution.resolved.policies.iter().any(|policy| policy.name == "iaf-2014"));
-    assert!(resolution.tests.len() >= 11);
+    assert!(resolution.tests.len() >= 110);
 }

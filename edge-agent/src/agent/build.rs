@@ -99,11 +99,16 @@ fn finish(
     resolution: Resolution,
     inventory: Inventory,
 ) -> Result<Built, BuildError> {
-    let Resolution { resolved, tests: _, reviews, warnings, sources } = resolution;
+    let Resolution { resolved, tests: _, reviews, deadlines, warnings, sources } = resolution;
     let compiled =
         compile(&resolved, Timestamp::now()).map_err(|error| BuildError { stage: Stage::Compile, problems: error.to_string() })?;
     let told = Told {
-        policies: compiled.policies.iter().filter(|policy| !policy.built_in).map(|policy| policy_status(policy, &reviews)).collect(),
+        policies: compiled
+            .policies
+            .iter()
+            .filter(|policy| !policy.built_in)
+            .map(|policy| policy_status(policy, &reviews, &deadlines))
+            .collect(),
         warnings: warnings.iter().filter(|problem| problem.severity == Severity::Warning).map(ToString::to_string).collect(),
         sources: sources.into_iter().map(|source| source_status(config, domain_lists, source)).collect(),
     };
@@ -111,7 +116,7 @@ fn finish(
     Ok(Built { compiled, groups, inventory: Arc::new(inventory), told })
 }
 
-fn policy_status(policy: &PolicyInfo, reviews: &HashMap<String, i64>) -> PolicyStatus {
+fn policy_status(policy: &PolicyInfo, reviews: &HashMap<String, i64>, deadlines: &HashMap<String, i64>) -> PolicyStatus {
     let PolicyInfo { name, title, severity, mode, priority, expires, built_in: _ } = policy;
     let mode = match mode {
         Mode::Enforce => "enforce",
@@ -125,6 +130,7 @@ fn policy_status(policy: &PolicyInfo, reviews: &HashMap<String, i64>) -> PolicyS
         priority: *priority,
         expires: expires.and_then(moment),
         review_by: reviews.get(name).copied().and_then(moment),
+        stop_by: deadlines.get(name).copied().and_then(moment),
     }
 }
 

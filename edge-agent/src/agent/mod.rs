@@ -33,6 +33,7 @@ use crate::policy::load::today;
 use crate::server::{control, http};
 use crate::sources::Sources;
 use crate::sources::guard::Guard;
+use crate::telemetry::attempts::Attempts;
 use crate::telemetry::events::{Names, ReportCounts, Reports};
 use crate::telemetry::heartbeat::Heartbeat;
 use crate::telemetry::history::{History, KEPT};
@@ -151,8 +152,8 @@ impl Agent {
     fn serve(&mut self, listener: TcpListener, control: UnixListener) {
         let status = state::source(&self.state, &self.dataplane, &self.devices);
         let (counts, history) = (Arc::new(ReportCounts::default()), Arc::new(History::new(KEPT)));
-        let copies = Arc::new(CopyCounts::default());
-        let exporter = Exporter::new(Arc::clone(&status), Arc::clone(&counts), Arc::clone(&copies));
+        let (attempts, copies) = (Arc::new(Attempts::default()), Arc::new(CopyCounts::default()));
+        let exporter = Exporter::new(Arc::clone(&status), Arc::clone(&counts), Arc::clone(&attempts), Arc::clone(&copies));
         let server = http::Server { status: Arc::clone(&status), exporter, heartbeat: Arc::clone(&self.heartbeat) };
         self.tasks.spawn(async {
             if let Err(error) = http::serve(listener, server, std::future::pending()).await {
@@ -161,7 +162,7 @@ impl Agent {
         });
         let asked = control::Asked { status, devices: upkeep::source(&self.devices, &self.dataplane), history: Arc::clone(&history) };
         self.tasks.spawn(control::serve(control, asked, self.orders.0.clone()));
-        let reports = Reports { names: self.names.subscribe(), counts, history };
+        let reports = Reports { names: self.names.subscribe(), counts, attempts, history };
         match lock(&self.dataplane).events() {
             Ok(ring) => drop(self.tasks.spawn(reports.follow(ring))),
             Err(error) => tracing::error!(%error, "matches are counted but not reported"),

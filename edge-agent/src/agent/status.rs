@@ -101,6 +101,8 @@ pub struct PolicyStatus {
     pub expires: Option<SystemTime>,
     /// From then on it is due for review.
     pub review_by: Option<SystemTime>,
+    /// From then on devices should have stopped what its rules are about.
+    pub stop_by: Option<SystemTime>,
 }
 
 #[derive(Clone, Debug, Serialize)]

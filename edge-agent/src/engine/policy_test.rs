@@ -96,7 +96,7 @@ pub fn rule_name(compiled: &Compiled, rule: RuleId) -> String {
 
 /// Each way in which the outcome is not what the test expects, as a sentence; none: it passes.
 pub fn differences(test: &ResolvedTest, compiled: &Compiled, outcome: &Outcome) -> Vec<String> {
-    let Expectation { verdict, rule, monitored } = &test.test.expect;
+    let Expectation { verdict, rule, monitored, matches } = &test.test.expect;
     let mut differences = Vec::new();
     let named = |name: &Placed<RuleName>| {
         let (policy, rule) = test.rule(&name.value);
@@ -107,7 +107,9 @@ pub fn differences(test: &ResolvedTest, compiled: &Compiled, outcome: &Outcome) 
         (None, Some(reason)) => format!("as uninspectable: {}", reason.name()),
         (None, None) => "by no rule".to_owned(),
     };
-    if outcome.verdict != *verdict {
+    let counted: Vec<String> = outcome.monitored.iter().map(|rule| rule_name(compiled, *rule)).collect();
+    let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    if let Some(verdict) = verdict.filter(|verdict| outcome.verdict != *verdict) {
         differences.push(format!("expected {}, got {} {decided}", verdict.name(), outcome.verdict.name()));
     }
     if let Some(expected) = rule.as_ref().map(named)
@@ -117,10 +119,17 @@ pub fn differences(test: &ResolvedTest, compiled: &Compiled, outcome: &Outcome) 
     }
     if let Some(monitored) = monitored {
         let expected: Vec<String> = monitored.iter().map(named).collect();
-        let got: Vec<String> = outcome.monitored.iter().map(|rule| rule_name(compiled, *rule)).collect();
-        if expected != got {
-            let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            differences.push(format!("expected monitored: {}; got: {}", list(&expected), list(&got)));
+        if expected != counted {
+            differences.push(format!("expected monitored: {}; got: {}", list(&expected), list(&counted)));
+        }
+    }
+    if let Some(matches) = matches {
+        let met: Vec<String> = counted.into_iter().chain(outcome.rule.map(|rule| rule_name(compiled, rule))).collect();
+        let missed = matches.iter().map(named).filter(|rule| !met.contains(rule));
+        differences.extend(missed.map(|rule| format!("expected {rule} to match; those that did: {}", list(&met))));
+        let own: Vec<String> = met.iter().filter(|rule| rule.split_once('/').is_some_and(|(of, _)| of == test.policy)).cloned().collect();
+        if matches.is_empty() && !own.is_empty() {
+            differences.push(format!("expected no rule of {} to match; those that did: {}", test.policy, list(&own)));
         }
     }
     differences
@@ -212,6 +221,16 @@ spec:
         assert_eq!(run("{verdict: drop}"), [""; 0]);
         assert_eq!(run("{verdict: drop, rule: block, monitored: [watch]}"), [""; 0]);
         assert_eq!(run("{verdict: drop, rule: p/block}"), [""; 0]);
+    }
+
+    #[test]
+    fn what_matches_decides_or_counts() {
+        assert_eq!(run("{matches: [watch, block]}"), [""; 0]);
+        assert_eq!(run("{matches: [block]}"), [""; 0]);
+        assert_eq!(run("{verdict: pass, matches: [watch]}"), ["expected pass, got drop by p/block"]);
+        assert_eq!(run("{matches: []}"), ["expected no rule of p to match; those that did: p/watch, p/block"]);
+        let other = "expected always-allow/dhcp to match; those that did: p/watch, p/block";
+        assert_eq!(run("{matches: [block, always-allow/dhcp]}"), [other]);
     }
 
     #[test]

@@ -112,7 +112,7 @@ mod tests {
             carried,
             learned: vec!["a.example".parse().expect("a name"), "b.example".parse().expect("a name")],
             shows: Vec::new(),
-            expect: Expectation { verdict: Verdict::Pass, rule: None, monitored: None },
+            expect: Expectation { verdict: Some(Verdict::Pass), rule: None, monitored: None, matches: None },
         }
     }
 

@@ -48,11 +48,14 @@ pub enum Carried {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expectation {
-    pub verdict: Verdict,
+    /// Not asked for if `None`.
+    pub verdict: Option<Verdict>,
     /// The rule that decides; not asked for if `None`.
     pub rule: Option<Placed<RuleName>>,
     /// All rules that count the packet and do not decide, in order; not asked for if `None`.
     pub monitored: Option<Vec<Placed<RuleName>>>,
+    /// Rules that decide or count, and maybe others do; empty: no rule of the test's policy does; not asked for if `None`.
+    pub matches: Option<Vec<Placed<RuleName>>>,
 }
 
 /// A rule as a test names it: `rule` of its own policy, or `policy/rule`.
@@ -102,11 +105,7 @@ pub(super) fn decode_test(node: &Node, problems: &mut Problems) -> Option<Policy
         carried: carried?,
         learned: learned?,
         shows: shows?,
-        expect: Expectation {
-            verdict: verdict(expect.get("verdict")?.text()?)?,
-            rule: expect.get("rule").and_then(rule_name),
-            monitored: expect.get("monitored").map(|rules| list(Some(rules)).filter_map(rule_name).collect()),
-        },
+        expect: expectation(expect, problems)?,
     };
     check_families(&test, source.map(|source| source.place).as_ref(), &service?.place, problems);
     Some(test)
@@ -193,6 +192,22 @@ fn time(node: &Node, problems: &mut Problems) -> Option<Timestamp> {
     let fault =
         || Fault::new(format!("`{text}` is not a time"), "date, time and offset: `2014-10-24T12:00:00Z`, `2014-10-24T17:30:00+05:30`");
     problems.take(&node.place, text.parse().map_err(|_| fault()))
+}
+
+fn expectation(node: &Node, problems: &mut Problems) -> Option<Expectation> {
+    let rules = |key| node.get(key).map(|rules| list(Some(rules)).filter_map(rule_name).collect());
+    let (monitored, matches) = (rules("monitored"), rules("matches"));
+    let verdict = match node.get("verdict") {
+        Some(node) => Some(verdict(node.text()?)?),
+        None if matches.is_some() => None,
+        None => {
+            problems
+                .error(&node.place, "the key `verdict` is missing")
+                .hint("`verdict: drop`; or `matches: [RULE]`, which holds in both modes of the policy");
+            return None;
+        }
+    };
+    Some(Expectation { verdict, rule: node.get("rule").and_then(rule_name), monitored, matches })
 }
 
 fn verdict(word: &str) -> Option<Verdict> {

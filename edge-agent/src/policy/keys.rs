@@ -29,6 +29,11 @@ static METADATA: Object = Object {
         Key::optional("issued", &OPTIONAL_DATE, "date of the advisory"),
         Key::optional("expires", &OPTIONAL_DATE, "last day, in UTC, on which the rules hold; `check` warns from the next on"),
         Key::optional("reviewBy", &OPTIONAL_DATE, "day from which on `check` warns and a metric tells that the policy is due for review"),
+        Key::optional(
+            "stopBy",
+            &OPTIONAL_DATE,
+            "day, in UTC, from which on devices should have stopped; what they still try is alerted on",
+        ),
         Key::optional("references", &Shape::List(0, &Shape::Object(&REFERENCE)), "sources of what the policy says"),
     ],
     choice: false,
@@ -203,9 +208,18 @@ static TEST_TO: Object = Object {
 static TEST_EXPECT: Object = Object {
     name: "test_expect",
     keys: &[
-        Key::required("verdict", &Shape::Word(&["pass", "drop", "reject"]), "what becomes of the packet"),
+        Key::optional(
+            "verdict",
+            &Shape::Word(&["pass", "drop", "reject"]),
+            "what becomes of the packet; not asked for if there is `matches`",
+        ),
         Key::optional("rule", &RULE_NAME, "the rule that decides; `policy/rule` for another policy's"),
         Key::optional("monitored", &Shape::List(0, &RULE_NAME), "all rules that count and report it and do not decide, in order"),
+        Key::optional(
+            "matches",
+            &Shape::List(0, &RULE_NAME),
+            "rules that it meets, whether they decide or only count, so that it holds in both modes; empty: no rule of the policy",
+        ),
     ],
     choice: false,
     later: &[],

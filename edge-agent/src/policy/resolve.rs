@@ -38,6 +38,8 @@ pub struct Resolution {
     pub tests: Vec<ResolvedTest>,
     /// By policy, the second of the Unix epoch from which on it is due for review.
     pub reviews: HashMap<String, i64>,
+    /// By policy, the second from which on devices should have stopped what it is about.
+    pub deadlines: HashMap<String, i64>,
     /// None of them an error.
     pub warnings: Problems,
     /// The data files that it was made of.
@@ -112,8 +114,11 @@ pub fn resolve_with(
     let groups =
         |policy: &Policy| policy.groups.iter().map(|group| (policy.name.value.clone(), group.name.value.clone())).collect::<Vec<_>>();
     inventory.check(&policies.iter().flat_map(groups).collect::<Vec<_>>(), &mut resolver.problems);
-    let reviews =
-        policies.iter().filter_map(|policy| Some((policy.name.value.clone(), start_of(policy.review_by.as_ref()?.value)?))).collect();
+    let days = |day: fn(&Policy) -> Option<&Placed<Date>>| {
+        policies.iter().filter_map(|policy| Some((policy.name.value.clone(), start_of(day(policy)?.value)?))).collect()
+    };
+    let reviews = days(|policy| policy.review_by.as_ref());
+    let deadlines = days(|policy| policy.stop_by.as_ref());
     let tests: Vec<ResolvedTest> = policies
         .into_iter()
         .flat_map(|policy| policy.tests.into_iter().map(move |test| ResolvedTest { policy: policy.name.value.clone(), test }))
@@ -128,7 +133,7 @@ pub fn resolve_with(
     if problems.errors() > 0 {
         return Err(problems);
     }
-    Ok(Resolution { resolved, tests, reviews, warnings: problems, sources: sources.provenance() })
+    Ok(Resolution { resolved, tests, reviews, deadlines, warnings: problems, sources: sources.provenance() })
 }
 
 /// The first second of a day, in UTC.
@@ -340,8 +345,8 @@ impl Resolver<'_> {
     fn check_tests(&mut self, tests: &[ResolvedTest]) {
         let Resolved { policies, rules, .. } = &self.resolved;
         for test in tests {
-            let Expectation { verdict: _, rule, monitored } = &test.test.expect;
-            for name in rule.iter().chain(monitored.iter().flatten()) {
+            let Expectation { verdict: _, rule, monitored, matches } = &test.test.expect;
+            for name in rule.iter().chain(monitored.iter().chain(matches).flatten()) {
                 let (policy, wanted) = test.rule(&name.value);
                 let mut ids = rules.iter().filter(|rule| policies[rule.policy.index()].name == policy).map(|rule| rule.id.as_str());
                 if !ids.clone().any(|id| id == wanted) {

@@ -42,6 +42,8 @@ pub struct Policy {
     pub expires: Option<Placed<Date>>,
     /// The day from which on it is due for review.
     pub review_by: Option<Placed<Date>>,
+    /// The day from which on devices should have stopped what the policy is about.
+    pub stop_by: Option<Placed<Date>>,
     pub references: Vec<Reference>,
     pub mode: Mode,
     pub priority: u32,
@@ -127,6 +129,7 @@ impl Policy {
             issued: date(metadata.get("issued"), problems),
             expires: date(metadata.get("expires"), problems),
             review_by: date(metadata.get("reviewBy"), problems),
+            stop_by: date(metadata.get("stopBy"), problems),
             references: list(metadata.get("references")).filter_map(|node| reference(node, problems)).collect(),
             mode: if spec.get("mode").and_then(Node::text) == Some("monitor") { Mode::Monitor } else { Mode::Enforce },
             priority: spec.get("priority").and_then(Node::integer).unwrap_or(100),

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::telemetry::attempts::Attempts;
 use crate::telemetry::history::History;
 
 mod decode;
@@ -43,6 +44,7 @@ pub struct Reports {
     /// Names of the generation in force; the agent replaces them with each one.
     pub names: watch::Receiver<Arc<Names>>,
     pub counts: Arc<ReportCounts>,
+    pub attempts: Arc<Attempts>,
     pub history: Arc<History>,
 }
 
@@ -74,6 +76,7 @@ impl Reports {
                 self.counts.read.fetch_add(1, Ordering::Relaxed);
                 let report = Report::new(&event, name, &self.names.borrow(), at);
                 report.log();
+                self.attempts.count(&report);
                 self.history.push(report);
             }
             Err(error) => {
@@ -92,7 +95,7 @@ mod tests {
 
     fn reports() -> Reports {
         let (_, names) = watch::channel(Arc::new(Names::default()));
-        Reports { names, counts: Arc::default(), history: Arc::new(History::new(10)) }
+        Reports { names, counts: Arc::default(), attempts: Arc::default(), history: Arc::new(History::new(10)) }
     }
 
     #[test]

@@ -42,32 +42,32 @@ impl History {
     }
 }
 
+/// A report about nothing, for tests.
+#[cfg(test)]
+pub(crate) fn sample(generation: u32) -> Report {
+    Report {
+        at: jiff::Timestamp::UNIX_EPOCH,
+        rule: None,
+        reason: None,
+        evidence: "address".into(),
+        name: None,
+        verdict: "drop".into(),
+        monitored: false,
+        device: String::new(),
+        source: None,
+        destination: None,
+        source_port: 0,
+        destination_port: 0,
+        protocol: 0,
+        interface: String::new(),
+        length: 0,
+        generation,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-
-    fn report(generation: u32) -> Report {
-        Report {
-            at: Timestamp::UNIX_EPOCH,
-            rule: None,
-            reason: None,
-            evidence: "address".into(),
-            name: None,
-            verdict: "drop".into(),
-            monitored: false,
-            device: String::new(),
-            source: None,
-            destination: None,
-            source_port: 0,
-            destination_port: 0,
-            protocol: 0,
-            interface: String::new(),
-            length: 0,
-            generation,
-        }
-    }
 
     fn generations(reports: &[Report]) -> Vec<u32> {
         reports.iter().map(|report| report.generation).collect()
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn the_oldest_go_first() {
         let history = History::new(3);
-        (1..=5).for_each(|generation| history.push(report(generation)));
+        (1..=5).for_each(|generation| history.push(sample(generation)));
         assert_eq!(generations(&history.newest(10)), [3, 4, 5]);
         assert_eq!(generations(&history.newest(2)), [4, 5]);
     }

@@ -15,6 +15,7 @@ use prometheus::proto::MetricFamily;
 use crate::agent::status::{DeviceCounts, PolicyStatus, SourceStatus, Status, StatusError, StatusSource};
 use crate::beside::{CopyCounts, CopyResult};
 use crate::dataplane::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse, XdpMode};
+use crate::telemetry::attempts::{Attempt, Attempts, Tally};
 use crate::telemetry::events::ReportCounts;
 
 mod family;
@@ -33,13 +34,14 @@ pub enum ScrapeError {
 pub struct Exporter {
     source: StatusSource,
     reports: Arc<ReportCounts>,
+    attempts: Arc<Attempts>,
     copies: Arc<CopyCounts>,
     failures: AtomicU64,
 }
 
 impl Exporter {
-    pub fn new(source: StatusSource, reports: Arc<ReportCounts>, copies: Arc<CopyCounts>) -> Self {
-        Self { source, reports, copies, failures: AtomicU64::new(0) }
+    pub fn new(source: StatusSource, reports: Arc<ReportCounts>, attempts: Arc<Attempts>, copies: Arc<CopyCounts>) -> Self {
+        Self { source, reports, attempts, copies, failures: AtomicU64::new(0) }
     }
 
     /// The text exposition format, version 0.0.4, of the moment.
@@ -54,12 +56,14 @@ impl Exporter {
 
     fn text(&self) -> Result<String, ScrapeError> {
         let status = (self.source)()?;
-        Ok(TextEncoder::new().encode_to_string(&families(&status, &self.reports, &self.copies, self.failures.load(Ordering::Relaxed)))?)
+        let Self { source: _, reports, attempts, copies, failures } = self;
+        let families = families(&status, reports, &attempts.rows(), copies, failures.load(Ordering::Relaxed));
+        Ok(TextEncoder::new().encode_to_string(&families)?)
     }
 }
 
 /// Every metric of the agent, by name of the thing measured.
-fn families(status: &Status, reports: &ReportCounts, copies: &CopyCounts, scrape_failures: u64) -> Vec<MetricFamily> {
+fn families(status: &Status, reports: &ReportCounts, attempts: &[Attempt], copies: &CopyCounts, scrape_failures: u64) -> Vec<MetricFamily> {
     let Status {
         version,
         schema,
@@ -98,6 +102,12 @@ fn families(status: &Status, reports: &ReportCounts, copies: &CopyCounts, scrape
                     family.add(&[("policy", name)], seconds(*at));
                 }
             }),
+        Family::gauge("edge_policy_deadline_timestamp_seconds", "From when on devices should have stopped, in seconds since the epoch.")
+            .with_each(policies, |PolicyStatus { name, stop_by, .. }, family| {
+                if let Some(at) = stop_by {
+                    family.add(&[("policy", name)], seconds(*at));
+                }
+            }),
         Family::gauge("edge_policy_review_due", "1 from the day on by which a policy wants to be reviewed.").with_each(
             policies,
             |PolicyStatus { name, review_by, .. }, family| {
@@ -107,6 +117,7 @@ fn families(status: &Status, reports: &ReportCounts, copies: &CopyCounts, scrape
     ];
     all.extend(of_sources(sources));
     all.extend(from_kernel(snapshot));
+    all.extend(of_attempts(attempts));
     all.extend([
         Family::counter("edge_reports_total", "Reports of matched rules and of uninspectable packets that the agent has read.")
             .with(&[], whole(reports.read())),
@@ -122,6 +133,29 @@ fn families(status: &Status, reports: &ReportCounts, copies: &CopyCounts, scrape
             .with(&[], whole(scrape_failures)),
     ]);
     all.into_iter().filter_map(Family::finish).collect()
+}
+
+fn of_attempts(attempts: &[Attempt]) -> [Family; 2] {
+    fn each(family: Family, attempts: &[Attempt], value: impl Fn(Tally) -> f64) -> Family {
+        family.with_each(attempts, |Attempt { policy, rule, device, tally }, family| {
+            family.add(&[("device", device), ("policy", policy), ("rule", rule)], value(*tally));
+        })
+    }
+    [
+        each(
+            Family::counter(
+                "edge_rule_device_attempts_total",
+                "Reports of a rule by device since the agent's start: what it sent within a second to one address and service is one.",
+            ),
+            attempts,
+            |tally| whole(tally.count),
+        ),
+        each(
+            Family::gauge("edge_rule_device_last_timestamp_seconds", "When the last of them came, in seconds since the epoch."),
+            attempts,
+            |tally| seconds(tally.last.into()),
+        ),
+    ]
 }
 
 fn of_sources(sources: &[SourceStatus]) -> [Family; 5] {
@@ -218,7 +252,10 @@ fn from_kernel(snapshot: &Snapshot) -> [Family; 13] {
     ]
 }
 
-fn policy_info(PolicyStatus { name, title, severity, mode, priority, expires: _, review_by: _ }: &PolicyStatus, family: &mut Family) {
+fn policy_info(
+    PolicyStatus { name, title, severity, mode, priority, expires: _, review_by: _, stop_by: _ }: &PolicyStatus,
+    family: &mut Family,
+) {
     family.add(&[("mode", mode), ("policy", name), ("priority", &priority.to_string()), ("severity", severity), ("title", title)], 1.0);
 }
 

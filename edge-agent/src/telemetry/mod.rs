@@ -1,5 +1,6 @@
 //! What the agent tells: metrics, the reports of matched rules, the log, a sign of life.
 
+pub mod attempts;
 pub mod events;
 pub mod heartbeat;
 pub mod history;

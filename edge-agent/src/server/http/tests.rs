@@ -10,7 +10,7 @@ use crate::telemetry::metrics::sample;
 /// Serves `status` on a free port and answers what `GET path` gave: the code and the body.
 async fn answer(status: impl Fn() -> Result<Status, StatusError> + Send + Sync + 'static, paths: &[&str]) -> Vec<(u16, String)> {
     let status: StatusSource = Arc::new(status);
-    let exporter = Exporter::new(Arc::clone(&status), Arc::default(), Arc::default());
+    let exporter = Exporter::new(Arc::clone(&status), Arc::default(), Arc::default(), Arc::default());
     let listener = bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let server = Server { status, exporter, heartbeat: Arc::default() };

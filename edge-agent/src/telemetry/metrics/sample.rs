@@ -31,6 +31,7 @@ pub(crate) fn status() -> Status {
             priority: 100,
             expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(86_400)),
             review_by: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(3_600)),
+            stop_by: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7_200)),
         }],
         warnings: vec!["rule `b` is shadowed".into()],
         sources: vec![SourceStatus {

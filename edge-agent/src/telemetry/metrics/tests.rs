@@ -2,9 +2,23 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::dataplane::counters::RuleKey;
+
+/// Of one device, two of one rule.
+fn attempts() -> Arc<Attempts> {
+    let attempts = Attempts::default();
+    for at in [4, 8] {
+        let mut report = crate::telemetry::history::sample(7);
+        report.at = jiff::Timestamp::from_second(at).expect("a time");
+        report.device = "64:09:80:00:00:01".into();
+        report.rule = Some(RuleKey { policy: "iaf-xiaomi".into(), rule: "no-reporting".into(), action: "drop".into() });
+        attempts.count(&report);
+    }
+    Arc::new(attempts)
+}
 
 fn text(source: impl Fn() -> Result<Status, StatusError> + Send + Sync + 'static) -> String {
-    Exporter::new(Arc::new(source), Arc::default(), Arc::default()).scrape().expect("metrics")
+    Exporter::new(Arc::new(source), Arc::default(), attempts(), Arc::default()).scrape().expect("metrics")
 }
 
 /// The exposition as a set of samples: which wrong value would still pass is then visible in this list.
@@ -68,6 +82,7 @@ edge_interface_xdp_mode{interface="lan0",mode="native",role="inside"} 1
 edge_interface_xdp_mode{interface="wan0",mode="generic",role="outside"} 1
 edge_interface_xdp_mode{interface="wan0",mode="native",role="outside"} 0
 edge_loaded_timestamp_seconds 2
+edge_policy_deadline_timestamp_seconds{policy="iaf-xiaomi"} 7200
 edge_policy_expires_timestamp_seconds{policy="iaf-xiaomi"} 86400
 edge_policy_info{mode="enforce",policy="iaf-xiaomi",priority="100",severity="medium",title="A \"quoted\" title"} 1
 edge_policy_load_failures_total{stage="compile"} 0
@@ -83,6 +98,8 @@ edge_reports_suppressed_total 9
 edge_reports_total 0
 edge_rule_bytes_total{action="drop",policy="iaf-xiaomi",rule="no-reporting"} 2000
 edge_rule_bytes_total{action="would_drop",policy="gone",rule="old"} 429496729600
+edge_rule_device_attempts_total{device="64:09:80:00:00:01",policy="iaf-xiaomi",rule="no-reporting"} 2
+edge_rule_device_last_timestamp_seconds{device="64:09:80:00:00:01",policy="iaf-xiaomi",rule="no-reporting"} 8
 edge_rule_packets_total{action="drop",policy="iaf-xiaomi",rule="no-reporting"} 20
 edge_rule_packets_total{action="would_drop",policy="gone",rule="old"} 4294967296
 edge_scrape_failures_total 0
@@ -169,6 +186,7 @@ fn a_failed_scrape_is_counted_for_the_next() {
             true => Err(StatusError("map RULE_COUNTERS: EPERM".into())),
             false => Ok(sample::status()),
         }),
+        Arc::default(),
         Arc::default(),
         Arc::default(),
     );
