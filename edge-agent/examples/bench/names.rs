@@ -156,7 +156,7 @@ impl Workshop<'_> {
 
 /// The verdict of the rule that is about the frame: what could not be inspected is not to be taken for it.
 fn by_rule(compiled: &Compiled, frame: &[u8]) -> Result<Option<Verdict>> {
-    let outcome = HostEngine::new(compiled, Conduct::default()).run(frame)?;
+    let outcome = HostEngine::new(compiled, Conduct::default())?.run(frame)?;
     ensure!(outcome.reason.is_none(), "the frame cannot be inspected: {:?}", outcome.reason);
     Ok(outcome.rule.map(|_| outcome.verdict))
 }

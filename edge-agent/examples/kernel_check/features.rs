@@ -91,6 +91,7 @@ fn set_identity(Wanted { compiled, conduct }: &mut Wanted<'_>, how: usize) {
     };
     compiled.identity = (how > 1).then(|| CompiledIdentity {
         signals: vec!["anything".to_owned()],
+        numbers: vec![],
         sets: vec![vec![], vec![0]],
         states: vec![nowhere, FactState { set: 1, ..nowhere }],
         starts,

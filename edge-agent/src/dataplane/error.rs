@@ -85,6 +85,12 @@ pub enum Error {
     )]
     NoNames { policy: String, rule: String },
 
+    #[error(
+        "groups of devices ask for more than MACs (DHCP, SYNs, hellos, User-Agents, names or signatures), which needs Linux 5.18 or later; \
+         use a newer kernel (Debian has them in its backports), or groups of `vendor` and `mac`"
+    )]
+    NoIdentity,
+
     #[error("cannot load the BPF object: {0}; it needs root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON) and Linux 5.10 or later")]
     Load(#[source] Box<aya::EbpfError>),
 

@@ -236,7 +236,9 @@ impl<'a> Identifying<'a> {
     /// # Errors
     /// If the kernel refuses a value.
     pub fn fill(&self, object: &mut Object) -> Result<(), Error> {
-        let Some(CompiledIdentity { signals: _, sets, states, starts: _, hellos, hashed: _, macs, ops, unknown: _ }) = self.identity else {
+        let Some(CompiledIdentity { signals: _, numbers: _, sets, states, starts: _, hellos, hashed: _, macs, ops, unknown: _ }) =
+            self.identity
+        else {
             return Ok(());
         };
         let sets: Vec<SignalSet> = sets.iter().map(|set| self.slots.set(set)).collect();

@@ -50,6 +50,9 @@ impl Kernel {
         if let Some((policy, rule)) = first(|rule| rule.looks_inside).filter(|_| !self.names()) {
             return Err(Error::NoNames { policy, rule });
         }
+        if compiled.identity.is_some() && !self.names() {
+            return Err(Error::NoIdentity);
+        }
         Ok(())
     }
 
@@ -57,7 +60,7 @@ impl Kernel {
     pub fn lacks(self) -> Option<&'static str> {
         let Self { scattered_frames, links_on_egress: _ } = self;
         (!scattered_frames).then_some(
-            "this kernel is older than Linux 5.18: rules with rate_limit, names or signatures are refused; and as it has no frames of several buffers, drivers \
+            "this kernel is older than Linux 5.18: rules with rate_limit, names or signatures, and groups by what devices show, are refused; and as it has no frames of several buffers, drivers \
              refuse native XDP where the MTU is above about 3,500 bytes",
         )
     }

@@ -178,6 +178,7 @@ pub mod made {
         starts[FactKind::DhcpHostName as usize] = 1;
         CompiledIdentity {
             signals: ["hostname redmi", "a JA4", "a name"].map(str::to_owned).into(),
+            numbers: vec![],
             sets: vec![vec![], vec![0]],
             states,
             starts,

@@ -42,14 +42,11 @@ pub struct Membership<'a> {
 }
 
 impl Groups {
-    /// Signals that are not of MACs have numbers in the order in which the policies have them.
     pub fn of(resolved: &Resolved, identity: Option<&CompiledIdentity>) -> Self {
-        let shown = resolved.signals.iter().filter(|signal| signal.macs().is_none()).count();
-        let numbered = identity.is_some_and(|identity| identity.signals.len() == shown);
-        let mut next = 0..;
-        let signals = resolved.signals.iter().map(|signal| match signal {
+        let number = |place: usize| identity.and_then(|identity| identity.numbers.get(place).copied().flatten());
+        let signals = resolved.signals.iter().enumerate().map(|(place, signal)| match signal {
             Signal::Mac(ranges) => Told::ByMac(ranges.clone()),
-            _ => Told::Shown(next.next().filter(|_| numbered)),
+            _ => Told::Shown(number(place)),
         });
         let of_policies = resolved.groups.iter().filter_map(|group| {
             let policy = resolved.policies.get(group.policy.index()).filter(|policy| !policy.built_in)?;
@@ -133,7 +130,7 @@ mod tests {
     #[test]
     fn a_device_is_in_its_groups_by_what_it_has_shown() {
         let mut identity = super::super::evaluate::made::identity(&"t13d0201h2_1301_000d".parse().expect("a JA4_r"));
-        identity.signals.truncate(2);
+        identity.numbers = vec![Some(0), None, Some(1)];
         let groups = Groups::of(&resolved(), Some(&identity));
         let of = |mac, shown: &[u32]| {
             let of_device = groups.of_device(Mac(mac), |number| shown.contains(&number));

@@ -58,6 +58,7 @@ fn compiled(hello: &Ja4) -> Compiled {
     let macs = (0..compiled.pool.len() as u32).map(|class| MacFacts { always: class, ..MacFacts::default() });
     compiled.identity = Some(CompiledIdentity {
         signals: vec!["a JA4".to_owned()],
+        numbers: vec![],
         sets: vec![vec![]],
         states: vec![nowhere],
         starts: [0; FACT_KINDS],
@@ -237,4 +238,39 @@ fn the_inventory_puts_devices_into_groups_and_a_broken_one_changes_nothing() {
     let failure = broken.last_failure.unwrap_or_default();
     assert!(failure.contains("inventory.csv:2") && failure.contains("did you mean `p/phones`?"), "{failure}");
     sender.end();
+}
+
+#[test]
+fn a_policy_that_comes_later_knows_devices_by_what_they_showed_also_after_a_reboot() {
+    let Some(mut agent) = Agent::with_lan("a_policy_that_comes_later") else { return };
+    agent.replace("policies/p.yaml", &format!("{HEAD}  rules: [{{id: r, from: all, action: pass}}]\n"));
+    agent.started();
+    let sender = Sender::start("device", vec![discover(PHONE, b"Redmi-4"), discover(LAPTOP, b"laptop"), data(PHONE, 40_000, &hello())]);
+    agent.until("aware of both devices", |report| report.devices == 2);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    sender.end();
+    let body = hello().split_off(9);
+    let ja4 = Ja4::of_hello(&body, Over::Tcp).expect("a hello");
+    for group in ["{dhcp: {hostname: \"redmi*\"}}".to_owned(), format!("{{tls: {{ja4: [{ja4}]}}}}")] {
+        let policy = |rule: &str| format!("{HEAD}  devices: {{phones: {group}}}\n  rules: [{{id: {rule}, from: phones, action: drop}}]\n");
+        agent.replace("policies/p.yaml", &policy("now"));
+        let dropped = |rule: &'static str| {
+            move |report: &edge_agent::server::control::StatusReport| {
+                report.rules.iter().any(|row| row.rule == rule && row.count.packets > 0)
+            }
+        };
+        agent.until("in force", |report| report.rules.iter().any(|row| row.rule == "now" && row.active));
+        // No hello, and no DHCP any more.
+        let plain = Sender::start("device", vec![data(PHONE, 40_001, b"x")]);
+        agent.until("dropping what the phone sends", dropped("now"));
+        let one = agent.command("devices").arg("64:09:80:00:00:01").output().expect("the agent's binary");
+        assert!(String::from_utf8_lossy(&one.stdout).contains("p/phones  "), "{one:?}");
+        plain.end();
+        agent.reboot();
+        agent.replace("policies/p.yaml", &policy("then"));
+        agent.started();
+        let plain = Sender::start("device", vec![data(PHONE, 40_001, b"x")]);
+        agent.until("dropping it again", dropped("then"));
+        plain.end();
+    }
 }

@@ -48,7 +48,7 @@ const TEXT: usize = 1024;
 /// Bytes before a fact.
 pub const BEFORE: usize = 8;
 
-const _: () = assert!(BEFORE + MAX_FACT + 1 <= TEXT / 2);
+const _: () = assert!(BEFORE + MAX_FACT < TEXT / 2);
 
 #[inline(always)]
 pub fn text<'a>() -> Option<&'a mut FactText> {

@@ -45,10 +45,9 @@ pub fn may_watch(device: u32) -> bool {
 /// flow or its destination is known by a name.
 #[inline(always)]
 pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
-    if packet.protocol == protocol::TCP || packet.protocol == protocol::UDP {
-        if payload_concerns(frame, packet) || is_flow_known(frame, packet) {
-            return true;
-        }
+    let has_ports = packet.protocol == protocol::TCP || packet.protocol == protocol::UDP;
+    if has_ports && (payload_concerns(frame, packet) || is_flow_known(frame, packet)) {
+        return true;
     }
     constants::has_named_rules() && learned::may_be(packet.destination)
 }

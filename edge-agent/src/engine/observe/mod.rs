@@ -133,10 +133,7 @@ impl Observer {
             let sequence = if tcp.is_first() { tcp.sequence.wrapping_add(1) } else { tcp.sequence };
             let stream = self.streams.entry(segment.flow).or_insert_with(|| Stream::after(sequence));
             let dns = segment.flow.destination_port == DNS;
-            // No message that is read begins with zero, but for DNS' length.
-            if dns || !tcp.is_padding() || !stream.is_between_messages(sequence) {
-                stream.segment(sequence, tcp.payload, dns, &mut seen);
-            }
+            stream.segment(sequence, tcp.payload, dns, &mut seen);
         }
         seen.into_iter().map(|observation| (segment.device, observation)).collect()
     }

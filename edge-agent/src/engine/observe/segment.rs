@@ -36,18 +36,10 @@ pub struct Tcp<'a> {
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
-/// Without options there are so many bytes between the header and the end of the shortest frame.
-const PADDING: usize = 6;
-
 impl Tcp<'_> {
     /// The first segment of a connection.
     pub fn is_first(&self) -> bool {
         self.flags & (SYN | ACK) == SYN
-    }
-
-    /// What fills an acknowledgement up to Ethernet's shortest frame, and is counted as data by some senders.
-    pub fn is_padding(&self) -> bool {
-        self.flags == ACK && self.payload.len() <= PADDING && self.payload.iter().all(|byte| *byte == 0)
     }
 }
 

@@ -40,11 +40,6 @@ impl Stream {
         Self { next, ahead: BTreeMap::new(), pending: Vec::new(), other: None }
     }
 
-    /// Whether a message would begin with the byte of this number.
-    pub fn is_between_messages(&self, sequence: u32) -> bool {
-        self.next == sequence && self.pending.is_empty()
-    }
-
     /// Takes a segment, and adds what it completes to `seen`.
     pub fn segment(&mut self, sequence: u32, payload: &[u8], dns: bool, seen: &mut Vec<Observation>) {
         let distance = sequence.wrapping_sub(self.next);

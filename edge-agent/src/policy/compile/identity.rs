@@ -26,6 +26,8 @@ pub struct CompiledIdentity {
     /// Each signal as text, the same in every set that has it: by it, a signal keeps its slot in the kernel's tables. A signal's number is
     /// its place here.
     pub signals: Vec<String>,
+    /// By [`crate::policy::model::SignalId`]: its number; `None`: it is of MACs, or no group asks for it.
+    pub numbers: Vec<Option<u32>>,
     /// Sets of numbers of signals, sorted; the first one is empty. What is known by a fact, a name ([`edge_ebpf::abi::NameRules`]) or a
     /// signature ([`edge_ebpf::abi::SignatureEntry`]) is the number of a set.
     pub sets: Vec<Vec<u32>>,
@@ -136,17 +138,8 @@ pub(super) fn identity(
     let hellos::Hellos { keys, hashed } = hellos::of(set, &numbering, &mut sets)?;
     let ops = groups.program(set, &numbering, pool)?;
     macs.resize(pool.len(), MacFacts::default());
-    Ok(CompiledIdentity {
-        signals: numbering.into_texts(),
-        sets: sets.into_lists(),
-        states,
-        starts,
-        hellos: keys,
-        hashed,
-        macs,
-        ops,
-        unknown,
-    })
+    let Numbering { numbers, texts } = numbering;
+    Ok(CompiledIdentity { signals: texts, numbers, sets: sets.into_lists(), states, starts, hellos: keys, hashed, macs, ops, unknown })
 }
 
 #[cfg(test)]

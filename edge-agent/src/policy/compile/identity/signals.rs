@@ -13,8 +13,8 @@ use crate::policy::name_set::NameSet;
 /// The numbers of signals that groups ask for, apart from those of MACs.
 pub struct Numbering {
     /// By signal; `None`: it is of MACs, or no group asks for it.
-    numbers: Vec<Option<u32>>,
-    texts: Vec<String>,
+    pub numbers: Vec<Option<u32>>,
+    pub texts: Vec<String>,
 }
 
 impl Numbering {
@@ -46,10 +46,6 @@ impl Numbering {
     /// Each signal that groups ask for, with its number.
     pub fn iter<'a>(&'a self, set: &'a Resolved) -> impl Iterator<Item = (&'a Signal, u32)> {
         set.signals.iter().zip(&self.numbers).filter_map(|(signal, number)| Some((signal, (*number)?)))
-    }
-
-    pub fn into_texts(self) -> Vec<String> {
-        self.texts
     }
 }
 
