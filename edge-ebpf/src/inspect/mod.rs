@@ -6,6 +6,7 @@
 //! each other is in [`State`]. Nothing is remembered before [`settle`] knows whether the packet passes: a segment that is dropped comes again,
 //! and must find what the first one found.
 
+mod between;
 pub mod flow;
 pub mod learned;
 pub mod secret;
@@ -19,7 +20,6 @@ use crate::{
         Reading, Span,
         dns::{Questions, Transport},
         quic::{self, Initial},
-        tls::Hello,
     },
     packet::{
         Packet,
@@ -30,6 +30,8 @@ use crate::{
 };
 use flow::{Flow, state};
 
+pub use between::State;
+use between::mark;
 pub use showing::Showing;
 
 /// Where DNS is asked (RFC 1035 section 4.2).
@@ -76,46 +78,6 @@ impl Shown {
         let none = opaque(0) as u32;
         Self { names: [none; NAMES], learned: [none; learned::WAYS], signatures: none }
     }
-}
-
-/// What the steps leave to each other, apart from their buffers.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct State {
-    pub payload: Span,
-    pub questions: Questions,
-    pub hello: Hello,
-    pub host: Span,
-    /// Of an incomplete hello: bytes from its start until more can be said.
-    pub wanted: u32,
-    /// Of the name in a hello or request.
-    pub number: u32,
-    pub shown: Shown,
-    /// Of the flow; 0: it has no ports.
-    pub flow_hash: u64,
-    pub flow: Flow,
-    /// What is to be remembered if the packet does not pass, and if it does.
-    pub next: Flow,
-    pub next_if_passed: Flow,
-    /// Not 0: and its bytes are to be kept.
-    pub keeps: u32,
-    /// Bytes kept before this packet's.
-    pub kept: u32,
-    /// A [`Carried`].
-    pub carried: u32,
-    /// Bits of the [`Showing`] so far.
-    pub showing: u32,
-    /// Not 0: what is read begins a stream, or goes on where a hello was left.
-    pub strict: u32,
-    /// Sequence number of the payload.
-    pub sequence: u32,
-    /// Ones where a rule of the device is about names.
-    pub watched: u32,
-    /// Not 0: the hello lies in the bytes that were put together, and not in the frame.
-    pub in_pieces: u32,
-    /// Of a hello that was read.
-    pub body: Span,
-    pub reserved: u32,
 }
 
 /// What is to be read of a packet.
@@ -401,51 +363,6 @@ fn requested(state: &mut State, reading: Reading, concerns: bool) {
         _ => state.block(Reason::HttpUnreadable),
     }
     state.begun();
-}
-
-impl State {
-    /// Whether [`settle`] has anything to do.
-    #[inline(always)]
-    pub fn settles(&self) -> bool {
-        self.flow_hash != 0 && (self.next != self.flow || self.next_if_passed != self.flow || self.keeps != 0)
-    }
-
-    #[inline(always)]
-    fn block(&mut self, reason: Reason) {
-        self.showing |= ((reason as u32 + 1) << Showing::OBSTACLE) & self.watched;
-    }
-
-    /// The segment carries the name that was read last, and marks its flow with it if that is of concern.
-    #[inline(always)]
-    fn carry(&mut self, carried: Carried, concerns: bool) {
-        let number = self.number;
-        self.carried = carried as u32;
-        self.shown.names[0] = number;
-        self.showing |= Showing::SHOWS;
-        if concerns {
-            // It takes the place of what the flow was known by.
-            self.shown.names[NAMES - 1] = 0;
-            mark(&mut self.next, number, 0);
-            mark(&mut self.next_if_passed, number, 0);
-        }
-    }
-
-    /// What the stream begins with was read.
-    #[inline(always)]
-    fn begun(&mut self) {
-        if self.strict != 0 {
-            self.next_if_passed.state &= !(state::AWAITED | state::PENDING);
-        }
-    }
-}
-
-#[inline(always)]
-fn mark(flow: &mut Flow, number: u32, signatures: u32) {
-    flow.state |= state::MARKED;
-    flow.signatures |= signatures as u16;
-    if number != 0 {
-        flow.number = number as u16;
-    }
 }
 
 /// Remembers what follows from the packet, of which is known now whether it passes.
