@@ -106,7 +106,7 @@ fn what_is_always_allowed_goes_first_and_is_not_reported() {
     fs::write(&asns, writer::mmdb(&[("1.0.1.0/24", writer::asn(4134)), ("104.16.0.0/13", writer::asn(13_335))])).unwrap();
     let files = SourceFiles { asns: Some(asns), ..files() };
     let resolution = resolved(Path::new("tests/data/complete/policy.yaml"), &config.always_allow, &own, files).unwrap();
-    assert_eq!(resolution.summary().mac_prefixes, 4, "two of Xiaomi and two written; not the one that is always allowed");
+    assert_eq!(resolution.summary().mac_prefixes, 5, "three of Xiaomi and two written; not the one that is always allowed");
     let Resolution { resolved, tests, .. } = resolution;
     let expected = [
         "always-allow/dhcp",
@@ -162,7 +162,7 @@ fn a_country_that_two_policies_name_is_one_set() {
     assert!(std::sync::Arc::ptr_eq(&a.sets[0], &b.sets[0]));
     let summary = resolution.summary();
     assert_eq!((summary.policies, summary.rules, summary.ipv4_prefixes, summary.ipv6_prefixes), (2, 2, 2, 1));
-    assert_eq!(resolution.sources.iter().map(|file| file.entries).collect::<Vec<_>>(), [3, 2], "only what was needed was read");
+    assert_eq!(resolution.sources.iter().map(|file| file.entries).collect::<Vec<_>>(), [6, 3], "only what was needed was read");
 }
 
 #[test]
