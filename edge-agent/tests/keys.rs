@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edge_agent::config::{
-    AgentConfig, AlwaysAllow, Conduct, IdentityFiles, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, TableSizes, TimeToLive,
-    XdpChoice, keys::AGENT,
+    AgentConfig, AlwaysAllow, Conduct, IdentityConfig, IdentityFiles, Interfaces, Log, LogFormat, SourceFiles, SourceLimits, TableSizes,
+    TimeToLive, XdpChoice, keys::AGENT,
 };
 use edge_agent::policy::expectation::Carried;
 use edge_agent::policy::keys::POLICY;
@@ -103,10 +103,10 @@ fn every_key_of_the_agent_is_decoded() {
         state_directory,
         sources,
         source_limits,
-        identity,
         always_allow,
         conduct,
         tables,
+        identity,
     } = AgentConfig::read(Path::new(AGENT_FILE)).unwrap();
     let folder = Path::new("tests/data/complete");
     assert_eq!(interfaces, Interfaces { inside: vec!["lan0".into(), "lan1".into()], outside: vec!["wan0".into()] });
@@ -120,7 +120,7 @@ fn every_key_of_the_agent_is_decoded() {
     let max_age = Some(std::time::Duration::from_secs(30 * 86_400));
     assert_eq!(source_limits, SourceLimits { max_shrink: "20%".parse().unwrap(), max_age });
     let file = |name| Some(folder.join(name));
-    assert_eq!(identity, IdentityFiles { p0f: file("p0f.fp"), satori: file("dhcp.xml"), fingerprints: file("measured.yaml") });
+    let files = IdentityFiles { p0f: file("p0f.fp"), satori: file("dhcp.xml"), fingerprints: file("measured.yaml") };
     let expected = SourceFiles {
         vendors: vec![folder.join("oui.csv")],
         countries_v4: folder.join("geoip"),
@@ -134,7 +134,7 @@ fn every_key_of_the_agent_is_decoded() {
     assert_eq!(prefixes.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["192.0.2.0/24"]);
     assert_eq!(services.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["udp/53", "domain"]);
     assert_eq!(macs.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["02:00:5e:00:53:01"]);
-    let Conduct { on_uninspectable, dns_reject, learned, observes: _ } = conduct;
+    let Conduct { on_uninspectable, dns_reject, learned, observes } = conduct;
     for (index, reason) in Reason::ALL.into_iter().enumerate() {
         let expected = match reason {
             Reason::Quic => OnUninspectable::Inspect,
@@ -146,7 +146,9 @@ fn every_key_of_the_agent_is_decoded() {
         assert_eq!(on_uninspectable[reason as usize], expected, "{}", reason.name());
     }
     assert_eq!((dns_reject, learned), (DnsReject::NullAddress, TimeToLive { min: 60, max: 86_400 }));
-    assert_eq!(tables, TableSizes { learned: 1024, flows: 4096, devices: 16_384 });
+    assert_eq!(tables, TableSizes { learned: 1024, flows: 4096, devices: 2048 });
+    assert!(!observes && AgentConfig::default().conduct.observes);
+    assert_eq!(identity, IdentityConfig { files, remember: 604_800, inventory: Some(folder.join("inventory.csv")) });
 }
 
 #[test]

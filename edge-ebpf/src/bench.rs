@@ -19,12 +19,12 @@ mod program {
 
 use aya_ebpf::{
     bindings::xdp_action,
-    macros::{map, xdp},
+    macros::{classifier, map, xdp},
     maps::{Array, LpmTrie, ProgramArray, lpm_trie::Key},
-    programs::XdpContext,
+    programs::{TcContext, XdpContext},
 };
 use edge_ebpf::{engine::Tables as _, packet::access::FrameMut, reject::Buffer};
-use program::{frame, tables::Tables};
+use program::{constants::Constant, frame, tables::Tables};
 
 /// Of frames that may lie in several buffers.
 type Context = frame::Context<false>;
@@ -36,6 +36,18 @@ static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[map]
 static KEYS: Array<[u64; 2]> = Array::with_max_entries(KEY_COUNT, 0);
 const KEY_COUNT: u32 = 1 << 18;
+/// Where the generator of frames towards devices jumps to.
+#[map]
+static TARGET_TC: ProgramArray = ProgramArray::with_max_entries(1, 0);
+/// What a generator writes where names are, in turn: as many as the bench says before it loads them.
+#[map]
+static BLOCKS: Array<[u64; BLOCK_WORDS]> = Array::with_max_entries(1, 0);
+const BLOCK_WORDS: usize = 8;
+/// Number of blocks, a power of two, less one; and where in the frame they go.
+#[unsafe(no_mangle)]
+static BLOCK_MASK: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static BLOCK_AT: Constant<u32> = Constant(0);
 #[map]
 static LPM_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1 << 21, NO_PREALLOC);
 #[map]
@@ -48,6 +60,7 @@ const STATE: usize = 0;
 const SOURCE_MAC: usize = 6;
 const DESTINATION_V4: usize = 14 + 16;
 const DESTINATION_V6: usize = 14 + 24;
+const SOURCE_PORT_V4: usize = 14 + 20;
 
 #[xdp(frags)]
 pub fn drop(_: XdpContext) -> u32 {
@@ -105,6 +118,38 @@ pub fn vary_mac(context: XdpContext) -> u32 {
     jump(&buffer)
 }
 
+/// The next of the [`BLOCKS`], in a flow of its own.
+#[xdp(frags)]
+pub fn vary_block(context: XdpContext) -> u32 {
+    let mut buffer = Context::new(context);
+    let mut frame = Buffer::frame(&mut buffer);
+    let Some(number) = next_block(&mut frame) else { return xdp_action::XDP_ABORTED };
+    let Some(mut port) = frame.view_mut::<2>(SOURCE_PORT_V4) else { return xdp_action::XDP_ABORTED };
+    port.set_u16::<0>(number as u16);
+    jump(&buffer)
+}
+
+/// The next of the [`BLOCKS`], towards a device.
+#[classifier]
+pub fn vary_block_tc(context: TcContext) -> i32 {
+    // SAFETY: the kernel gives these as the bounds of the linear part, which the program may write; nothing resizes it meanwhile.
+    let mut frame = unsafe { FrameMut::from_raw(context.data(), context.data_end()) };
+    if next_block(&mut frame).is_some() {
+        // SAFETY: as in `jump`.
+        unsafe { TARGET_TC.tail_call(&context, 0) };
+    }
+    TC_ABORTED
+}
+
+#[classifier]
+pub fn go_on(_: TcContext) -> i32 {
+    TC_ACT_UNSPEC
+}
+
+/// `linux/pkt_cls.h`: whoever comes next decides; and what no program returns.
+const TC_ACT_UNSPEC: i32 = -1;
+const TC_ABORTED: i32 = 1000;
+
 /// Class of the destination, by the filter's own look-up.
 #[xdp(frags)]
 pub fn trie_v4(context: XdpContext) -> u32 {
@@ -144,6 +189,25 @@ fn next_key(frame: &mut FrameMut<'_>) -> Option<[u64; 2]> {
     let next = frame.frame().view::<4>(STATE)?.u32::<0>().wrapping_add(1);
     set_u32(frame, STATE, next)?;
     KEYS.get(next & (KEY_COUNT - 1)).copied()
+}
+
+/// Writes the next block, and returns its number.
+#[inline(always)]
+fn next_block(frame: &mut FrameMut<'_>) -> Option<u32> {
+    let next = frame.frame().view::<4>(STATE)?.u32::<0>().wrapping_add(1);
+    set_u32(frame, STATE, next)?;
+    let number = next & BLOCK_MASK.get();
+    let [a, b, c, d, e, f, g, h] = BLOCKS.get(number)?;
+    let mut place = frame.view_mut::<{ 8 * BLOCK_WORDS }>(BLOCK_AT.get() as usize)?;
+    place.set_u64::<0>(*a);
+    place.set_u64::<8>(*b);
+    place.set_u64::<16>(*c);
+    place.set_u64::<24>(*d);
+    place.set_u64::<32>(*e);
+    place.set_u64::<40>(*f);
+    place.set_u64::<48>(*g);
+    place.set_u64::<56>(*h);
+    Some(number)
 }
 
 #[inline(always)]

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, bail};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, ProgramArray};
 use aya::programs::xdp::{XdpLinkId, XdpMode};
-use aya::programs::{ProgramInfo, Xdp};
+use aya::programs::{Program, ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use aya_obj::generated::bpf_prog_type;
 use edge_agent::config::{Conduct, TableSizes};
 use edge_agent::dataplane;
 use edge_agent::dataplane::interface_hash::InterfaceHash;
@@ -39,6 +40,11 @@ pub fn filter(compiled: &Compiled) -> Result<Object> {
     Ok(object)
 }
 
+/// Identifies the program for frames towards devices.
+pub fn answers(object: &mut Object) -> Result<ProgramInfo> {
+    Ok(object.answers()?.info()?)
+}
+
 /// Identifies the program for devices' frames.
 pub fn inside(object: &mut Object) -> Result<ProgramInfo> {
     Ok(object.program(Role::Inside)?.info()?)
@@ -52,6 +58,10 @@ pub fn attach(object: &mut Object, interface: &str) -> Result<XdpLinkId> {
 pub fn detach(object: &mut Object, link: XdpLinkId) -> Result<()> {
     Ok(object.program(Role::Inside)?.detach(link)?)
 }
+
+/// Bytes that a generator writes into a frame.
+pub const BLOCK: usize = 64;
+pub type Block = [u8; BLOCK];
 
 /// The bench's programs, with the destinations of a policy set in their tables.
 pub struct Programs(Ebpf);
@@ -89,9 +99,35 @@ impl Programs {
         Ok(Self(ebpf))
     }
 
+    /// With what a generator writes at `place` of its frames, in turn: a power of two.
+    pub fn varying(blocks: &[Block], place: usize) -> Result<Self> {
+        let count = u32::try_from(blocks.len())?;
+        let (mask, place) = (count - 1, u32::try_from(place)?);
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("BLOCKS", count)
+            .override_global("BLOCK_MASK", &mask, true)
+            .override_global("BLOCK_AT", &place, true)
+            .load(OBJECT)
+            .context("the bench's object cannot be loaded")?;
+        let mut array: Array<_, [u64; BLOCK / 8]> = ebpf.map_mut("BLOCKS").context("the bench's object has no map BLOCKS")?.try_into()?;
+        for (index, block) in (0..).zip(blocks) {
+            let (words, _) = block.as_chunks::<8>();
+            let mut value = [0; BLOCK / 8];
+            for (value, word) in value.iter_mut().zip(words) {
+                *value = u64::from_be_bytes(*word);
+            }
+            array.set(index, value, 0)?;
+        }
+        Ok(Self(ebpf))
+    }
+
     pub fn load(&mut self, name: &str) -> Result<ProgramInfo> {
-        let program = self.xdp(name)?;
-        program.load().with_context(|| format!("the bench's program {name} cannot be loaded"))?;
+        let program = self.0.program_mut(name).with_context(|| format!("the bench's object has no program {name}"))?;
+        match &mut *program {
+            Program::SchedClassifier(program) => program.load(),
+            program => <&mut Xdp>::try_from(program)?.load(),
+        }
+        .with_context(|| format!("the bench's program {name} cannot be loaded"))?;
         Ok(program.info()?)
     }
 
@@ -102,7 +138,8 @@ impl Programs {
 
     /// Makes the generators jump into `target`.
     pub fn jump_to(&mut self, target: &ProgramInfo) -> Result<()> {
-        let mut array = ProgramArray::try_from(self.0.map_mut("TARGET").context("the bench's object has no map TARGET")?)?;
+        let map = if target.program_type() == bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS { "TARGET_TC" } else { "TARGET" };
+        let mut array = ProgramArray::try_from(self.0.map_mut(map).with_context(|| format!("the bench's object has no map {map}"))?)?;
         Ok(array.set(0, &target.fd()?, 0)?)
     }
 

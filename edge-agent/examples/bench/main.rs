@@ -7,12 +7,14 @@ mod line_rate;
 mod live;
 mod measure;
 mod memory;
+mod names;
 mod peers;
 mod report;
 mod scenario;
 mod sets;
 mod swap;
 mod throughput;
+mod workshop;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -5,16 +5,34 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use aya::programs::{ProgramInfo, TestRun, TestRunOptions, Xdp};
+use aya::TestRunResult;
+use aya::programs::{ProgramInfo, SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya_obj::generated::bpf_prog_type;
 use aya_obj::programs::XdpAttachType;
 
 /// Says whether a program's return value is right for the frame as it left it.
 pub type Expect = Box<dyn Fn(&[u8], u32) -> bool>;
 
+/// Of the kinds that frames are given to.
+enum Program {
+    Xdp(Xdp),
+    Tc(SchedClassifier),
+}
+
+impl Program {
+    fn run(&self, name: &str, options: TestRunOptions<'_>) -> Result<TestRunResult> {
+        let result = match self {
+            Self::Xdp(program) => program.test_run(options),
+            Self::Tc(program) => program.test_run(options),
+        };
+        result.with_context(|| format!("{name}: the test run failed"))
+    }
+}
+
 /// A loaded program, the frame it is run on, and what must come out.
 pub struct Subject {
     pub name: &'static str,
-    program: Xdp,
+    program: Program,
     /// As the last run left it: a generator goes on from there.
     frame: Vec<u8>,
     out: Vec<u8>,
@@ -25,8 +43,19 @@ pub struct Subject {
 
 impl Subject {
     pub fn new(name: &'static str, program: ProgramInfo, frame: Vec<u8>, expect: Expect, keep: Vec<Box<dyn Any>>) -> Result<Self> {
-        let program = Xdp::from_program_info(program, name.into(), XdpAttachType::Interface)?;
+        let program = match program.program_type() {
+            bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS => Program::Tc(SchedClassifier::from_program_info(program, name.into())?),
+            _ => Program::Xdp(Xdp::from_program_info(program, name.into(), XdpAttachType::Interface)?),
+        };
         Ok(Self { name, program, out: vec![0; frame.len()], frame, expect, _keep: keep })
+    }
+
+    /// What comes before the frame: the program meets these once.
+    pub fn after(self, frames: &[Vec<u8>]) -> Result<Self> {
+        for frame in frames {
+            self.program.run(self.name, TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() })?;
+        }
+        Ok(self)
     }
 
     /// Runs the program `repeat` times and returns the CPU time that took.
@@ -34,7 +63,7 @@ impl Subject {
         let Self { name, program, frame, out, expect, _keep } = self;
         let start = cpu_time();
         let options = TestRunOptions { data_in: Some(frame), data_out: Some(out), repeat, ..TestRunOptions::new() };
-        let result = program.test_run(options).with_context(|| format!("{name}: the test run failed"))?;
+        let result = program.run(name, options)?;
         let time = cpu_time().saturating_sub(start);
         if !expect(out, result.return_value) {
             bail!("{name}: the program returned {}, which is wrong for {out:02x?}", result.return_value);

@@ -1,27 +1,22 @@
 //! The scenarios run by BPF_PROG_TEST_RUN, each with its frame, its floor and its goal. One table; all else is how.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::Result;
-use aya::programs::ProgramInfo;
-use edge_agent::policy::compile::Compiled;
 use edge_ebpf::abi::Verdict;
-use edge_ebpf::packet::Mac;
-use edge_ebpf::trie;
-use serde_json::{Map, json};
+use serde_json::json;
 use xtask::lab::Namespace;
 
-use crate::expected::{DROP, PASS, by_host, class_of, code, frame, halves, no_rule};
+use crate::expected::{DROP, PASS};
 use crate::goal::{Goal, Values};
-use crate::kernel::{self, Loaded, Programs};
-use crate::measure::{Effort, Expect, Samples, Subject, measure};
+use crate::measure::{Effort, Samples, Subject, measure};
+use crate::names::{Asked, Carrier, Plain, Rotation};
 use crate::report::{Row, rounded};
-use crate::sets::{self, BANNED, ELSEWHERE, Folder, PHONE};
-use crate::{Rows, memory, peers};
+use crate::sets::{self, BANNED, ELSEWHERE};
+use crate::workshop::Workshop;
+use crate::{Rows, peers};
 
 /// What is measured together, in turn with its floors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +42,11 @@ const EMPTY: &str = "empty";
 const EMPTY_V4: &str = "empty_random_v4";
 const EMPTY_V6: &str = "empty_random_v6";
 const EMPTY_MAC: &str = "empty_random_device";
+const EMPTY_TC: &str = "empty_tc";
+const EMPTY_NAMES: &str = "empty_names";
+const EMPTY_NAMES_ALL: &str = "empty_names_all";
+const EMPTY_ANSWERS: &str = "empty_answers";
+const EMPTY_ANSWERS_ALL: &str = "empty_answers_all";
 const DNY_ALL_DROPPED: &str = "xdp_filter_dny_all_dropped";
 const DNY_ALL_PASSED: &str = "xdp_filter_dny_all_passed";
 
@@ -103,19 +103,69 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "devices_1m", group: Group::Varied, floor: EMPTY_MAC, goal: Goal::AtMostMisses("groups_64"),
         about: "64 groups and rules, 1,000,000 devices, dropped",
         make: |shop, name| shop.varied_devices(name, &shop.groups(MILLION)?, &sets::random_macs(MILLION)) },
+
+    // 300,000 watched names in use, and a rule on them for the device. Frames that carry none: beside the same rule without names.
+    Scenario { name: "names_off_tcp", group: Group::Fixed, floor: EMPTY, goal: Goal::None,
+        about: "TCP data to port 8080 of a known flow, no rule on names", make: |shop, name| shop.plain(name, Plain::Tcp(8080), shop.names_off()?) },
+    Scenario { name: "names_on_tcp", group: Group::Fixed, floor: EMPTY, goal: Goal::AtMostPlus(4.0, "names_off_tcp"),
+        about: "the same with a rule on names for the device", make: |shop, name| shop.plain(name, Plain::Tcp(8080), shop.names()?) },
+    Scenario { name: "names_on_tcp_unwatched", group: Group::Fixed, floor: EMPTY, goal: Goal::AtMostPlus(4.0, "names_off_tcp"),
+        about: "the same of a device that no rule on names is for", make: |shop, name| shop.plain(name, Plain::Unwatched(8080), shop.names()?) },
+    Scenario { name: "names_off_udp", group: Group::Fixed, floor: EMPTY, goal: Goal::None,
+        about: "UDP to port 5000, no rule on names", make: |shop, name| shop.plain(name, Plain::Udp(5000), shop.names_off()?) },
+    Scenario { name: "names_on_udp", group: Group::Fixed, floor: EMPTY, goal: Goal::AtMostPlus(4.0, "names_off_udp"),
+        about: "the same with a rule on names for the device", make: |shop, name| shop.plain(name, Plain::Udp(5000), shop.names()?) },
+    Scenario { name: "names_off_tls", group: Group::Fixed, floor: EMPTY, goal: Goal::None,
+        about: "TLS data to port 443 of a known flow, no rule on names", make: |shop, name| shop.plain(name, Plain::Tcp(443), shop.names_off()?) },
+    Scenario { name: "names_on_tls", group: Group::Fixed, floor: EMPTY, goal: Goal::AtMostPlus(15.0, "names_off_tls"),
+        about: "the same with a rule on names for the device", make: |shop, name| shop.plain(name, Plain::Tcp(443), shop.names()?) },
+    Scenario { name: EMPTY_TC, group: Group::Fixed, floor: "", goal: Goal::None,
+        about: "the floor of tc: returns TC_ACT_UNSPEC", make: |shop, name| shop.tc_floor(name) },
+    Scenario { name: "names_to_device", group: Group::Fixed, floor: EMPTY_TC, goal: Goal::None,
+        about: "TCP data towards a device, past the program that reads answers", make: |shop, name| shop.towards_device(name) },
+
+    // Frames that carry one, another name and flow in each: out of 256, or of all of them.
+    Scenario { name: EMPTY_NAMES, group: Group::Varied, floor: "", goal: Goal::None,
+        about: "the floor: generator of 256 names, tail call, XDP_DROP", make: |shop, name| shop.names_floor(name, Carrier::Query, Rotation::Few) },
+    Scenario { name: EMPTY_NAMES_ALL, group: Group::Varied, floor: "", goal: Goal::None,
+        about: "the floor: generator of 262,144 names, tail call, XDP_DROP", make: |shop, name| shop.names_floor(name, Carrier::Query, Rotation::All) },
+    Scenario { name: "names_query", group: Group::Varied, floor: EMPTY_NAMES, goal: Goal::AtMost(130.0),
+        about: "DNS query for a watched name, of 256, dropped", make: |shop, name| shop.named(name, Carrier::Query, Asked::Watched, Rotation::Few) },
+    Scenario { name: "names_query_other", group: Group::Varied, floor: EMPTY_NAMES, goal: Goal::AtMost(130.0),
+        about: "DNS query for another name, of 256, passed", make: |shop, name| shop.named(name, Carrier::Query, Asked::Other, Rotation::Few) },
+    Scenario { name: "names_query_cold", group: Group::Varied, floor: EMPTY_NAMES_ALL, goal: Goal::AtMost(380.0),
+        about: "DNS query for a watched name, of all, dropped", make: |shop, name| shop.named(name, Carrier::Query, Asked::Watched, Rotation::All) },
+    Scenario { name: "names_hello", group: Group::Varied, floor: EMPTY_NAMES, goal: Goal::AtMost(180.0),
+        about: "ClientHello of 517 bytes with a watched name, of 256, dropped", make: |shop, name| shop.named(name, Carrier::Hello, Asked::Watched, Rotation::Few) },
+    Scenario { name: "names_hello_other", group: Group::Varied, floor: EMPTY_NAMES, goal: Goal::AtMost(180.0),
+        about: "ClientHello of 517 bytes with another name, of 256, passed", make: |shop, name| shop.named(name, Carrier::Hello, Asked::Other, Rotation::Few) },
+    Scenario { name: "names_hello_cold", group: Group::Varied, floor: EMPTY_NAMES_ALL, goal: Goal::None,
+        about: "ClientHello of 517 bytes with a watched name, of all, dropped", make: |shop, name| shop.named(name, Carrier::Hello, Asked::Watched, Rotation::All) },
+    Scenario { name: "names_http", group: Group::Varied, floor: EMPTY_NAMES, goal: Goal::None,
+        about: "HTTP request to a watched host, of 256, dropped", make: |shop, name| shop.named(name, Carrier::Request, Asked::Watched, Rotation::Few) },
+    Scenario { name: EMPTY_ANSWERS, group: Group::Varied, floor: "", goal: Goal::None,
+        about: "the floor of tc: generator of 256 answers, tail call, TC_ACT_UNSPEC", make: |shop, name| shop.names_floor(name, Carrier::Answer, Rotation::Few) },
+    Scenario { name: EMPTY_ANSWERS_ALL, group: Group::Varied, floor: "", goal: Goal::None,
+        about: "the floor of tc: generator of 262,144 answers, tail call, TC_ACT_UNSPEC", make: |shop, name| shop.names_floor(name, Carrier::Answer, Rotation::All) },
+    Scenario { name: "names_answer", group: Group::Varied, floor: EMPTY_ANSWERS, goal: Goal::AtMost(200.0),
+        about: "DNS answer with an address of a watched name, of 256, learned", make: |shop, name| shop.named(name, Carrier::Answer, Asked::Watched, Rotation::Few) },
+    Scenario { name: "names_answer_other", group: Group::Varied, floor: EMPTY_ANSWERS, goal: Goal::AtMost(200.0),
+        about: "DNS answer with an address of another name, of 256", make: |shop, name| shop.named(name, Carrier::Answer, Asked::Other, Rotation::Few) },
+    Scenario { name: "names_answer_cold", group: Group::Varied, floor: EMPTY_ANSWERS_ALL, goal: Goal::None,
+        about: "DNS answer with an address of a watched name, of all, learned", make: |shop, name| shop.named(name, Carrier::Answer, Asked::Watched, Rotation::All) },
 ];
 
 const MILLION: usize = 1_000_000;
-const V4: IpAddr = IpAddr::V4(BANNED);
+pub const V4: IpAddr = IpAddr::V4(BANNED);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7));
 const VARY_V4: &str = "vary_v4";
-const VARY_V6: &str = "vary_v6";
-const VARY_MAC: &str = "vary_mac";
+pub const VARY_V6: &str = "vary_v6";
+pub const VARY_MAC: &str = "vary_mac";
 
 /// Runs the scenarios whose names begin with `only`, and those that they are compared with.
 pub fn run(only: &str, namespace: &Namespace, quick: bool) -> Result<Rows> {
     let chosen = chosen(only);
-    let shop = Workshop { namespace, sets: RefCell::default(), facts: RefCell::default() };
+    let shop = Workshop::new(namespace);
     let mut rows = Vec::new();
     let mut values = Values::new();
     for group in [Group::Fixed, Group::Varied] {
@@ -168,7 +218,7 @@ fn judge(scenarios: &[&Scenario], samples: &[Samples], values: &mut Values, shop
     let row = |scenario: &&Scenario| {
         let Scenario { name, group: _, floor, goal, about, make: _ } = scenario;
         let own = sampled[name];
-        let mut details = shop.facts.borrow_mut().remove(name).unwrap_or_default();
+        let mut details = shop.facts(name);
         let misses = details.get("cache_misses_ns").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
         let judged = goal.judge(values[name], values, misses);
         let proportion = own.proportion();
@@ -190,206 +240,4 @@ fn judge(scenarios: &[&Scenario], samples: &[Samples], values: &mut Values, shop
         Row { scenario: name, value: rounded(values[name]), unit: "ns", goal: format!("{goal}{noise}"), met, details }
     };
     scenarios.iter().map(row).collect()
-}
-
-/// Makes subjects; sets that several need are compiled once.
-struct Workshop<'a> {
-    namespace: &'a Namespace,
-    sets: RefCell<HashMap<String, Arc<Compiled>>>,
-    /// What else there is to say of a scenario.
-    facts: RefCell<HashMap<&'static str, Map<String, serde_json::Value>>>,
-}
-
-impl Workshop<'_> {
-    fn set(&self, key: &str, make: impl FnOnce() -> Result<Compiled>) -> Result<Arc<Compiled>> {
-        if let Some(set) = self.sets.borrow().get(key) {
-            return Ok(Arc::clone(set));
-        }
-        let set = Arc::new(make()?);
-        self.sets.borrow_mut().insert(key.to_owned(), Arc::clone(&set));
-        Ok(set)
-    }
-
-    fn shipped(&self) -> Result<Arc<Compiled>> {
-        self.set("shipped", || sets::compiled(&[sets::shipped_folder()]))
-    }
-    fn china(&self) -> Result<Arc<Compiled>> {
-        self.set("china", || sets::compiled(&[Folder::new(&sets::countries_yaml(&["CN".to_owned()]))?.path()]))
-    }
-    fn countries(&self) -> Result<Arc<Compiled>> {
-        self.set("countries", || {
-            let folder = Folder::new(&sets::countries_yaml(&sets::codes()?))?;
-            sets::compiled(&[folder.path()])
-        })
-    }
-    fn many_devices(&self) -> Result<Arc<Compiled>> {
-        self.set("many devices", || {
-            let folder = Folder::new(&sets::many_devices_yaml(&sets::phones(10_000)))?;
-            sets::compiled(&[sets::shipped_folder(), folder.path()])
-        })
-    }
-    fn rules(&self, count: u32) -> Result<Arc<Compiled>> {
-        self.set(&format!("{count} rules"), || sets::many_rules(count))
-    }
-    fn groups(&self, devices: usize) -> Result<Arc<Compiled>> {
-        self.set(&format!("{devices} devices"), || sets::device_groups(64, &sets::random_macs(devices)))
-    }
-
-    fn note(&self, name: &'static str, facts: impl IntoIterator<Item = (&'static str, serde_json::Value)>) {
-        let mut notes = self.facts.borrow_mut();
-        notes.entry(name).or_default().extend(facts.into_iter().map(|(key, value)| (key.to_owned(), value)));
-    }
-
-    fn floor(&self, name: &'static str, generator: Option<&'static str>, to: IpAddr) -> Result<Subject> {
-        let mut programs = Programs::plain()?;
-        let drop = programs.load("drop")?;
-        let expect: Expect = Box::new(|_, returned| returned == DROP);
-        match generator {
-            None => Subject::new(name, drop, frame(PHONE, to), expect, vec![Box::new(programs)]),
-            Some(generator) => self.generated(name, generator, &drop, to, expect, vec![Box::new(programs)]),
-        }
-    }
-
-    fn fixed(&self, name: &'static str, set: &Arc<Compiled>, to: Ipv4Addr, verdict: Verdict) -> Result<Subject> {
-        let Loaded { compiled, mut object } = Loaded::new(Arc::clone(set))?;
-        self.describe(name, &compiled);
-        let program = kernel::inside(&mut object)?;
-        self.note(name, [("verified_instructions", json!(program.verified_instruction_count()))]);
-        let host = by_host(compiled);
-        let expect: Expect = Box::new(move |frame, returned| returned == code(verdict) && host(frame, returned));
-        Subject::new(name, program, frame(PHONE, to.into()), expect, vec![Box::new(object)])
-    }
-
-    fn varied(&self, name: &'static str, set: &Arc<Compiled>, generator: &'static str, to: IpAddr) -> Result<Subject> {
-        let Loaded { compiled, mut object } = Loaded::new(Arc::clone(set))?;
-        self.describe(name, &compiled);
-        let program = kernel::inside(&mut object)?;
-        self.generated(name, generator, &program, to, by_host(compiled), vec![Box::new(object)])
-    }
-
-    fn varied_devices(&self, name: &'static str, set: &Arc<Compiled>, devices: &[Mac]) -> Result<Subject> {
-        let Loaded { compiled, mut object } = Loaded::new(Arc::clone(set))?;
-        self.describe(name, &compiled);
-        let (bytes, loads) = (memory::table_bytes(&compiled.mac), memory::loads(&compiled.mac, devices));
-        let latency = memory::latency(bytes);
-        self.note(
-            name,
-            [
-                ("device_table_mib", json!(rounded(bytes as f64 / f64::from(1 << 20)))),
-                ("loads_beyond_the_root", json!(rounded(loads))),
-                ("latency_ns", json!(rounded(latency))),
-                // The root's load may miss as well.
-                ("cache_misses_ns", json!(rounded((loads + 1.0) * latency))),
-            ],
-        );
-        let program = kernel::inside(&mut object)?;
-        let host = by_host(compiled);
-        let expect: Expect = Box::new(move |frame, returned| returned == DROP && host(frame, returned));
-        let keys: Vec<[u64; 2]> = devices.iter().map(|mac| [mac.0 << 16, 0]).collect();
-        self.generated_from(name, VARY_MAC, &keys, &program, V4, expect, vec![Box::new(object)])
-    }
-
-    fn lookup(&self, name: &'static str, program: &str, generator: &'static str, to: IpAddr) -> Result<Subject> {
-        let compiled = self.countries()?;
-        let mut programs = Programs::holding(&compiled)?;
-        if program.starts_with("lpm") {
-            let (v4, v6) = self.prefixes(&compiled)?;
-            self.note(name, [("prefixes_v4", json!(v4.len())), ("prefixes_v6", json!(v6.len()))]);
-            match to {
-                IpAddr::V4(_) => programs.set_prefixes(&v4, &[])?,
-                IpAddr::V6(_) => programs.set_prefixes(&[], &v6)?,
-            }
-        } else {
-            self.describe(name, &compiled);
-        }
-        let info = programs.load(program)?;
-        let expect: Expect = Box::new(move |frame, returned| {
-            class_of(&compiled, frame) == Some(returned) || returned == u32::MAX && no_rule(&compiled, frame)
-        });
-        self.generated(name, generator, &info, to, expect, vec![Box::new(programs)])
-    }
-
-    /// Every country's prefixes, each with its class.
-    #[expect(clippy::type_complexity, reason = "two lists of triples, made here and used once")]
-    fn prefixes(&self, compiled: &Compiled) -> Result<(Vec<(u32, u32, u32)>, Vec<(u32, u128, u32)>)> {
-        let sets = sets::addresses(&sets::codes()?)?;
-        let v4 = sets.iter().flat_map(|set| set.v4.iter()).flat_map(|(first, last)| sets::prefixes((*first).into(), (*last).into(), 32));
-        let v6 = sets.iter().flat_map(|set| set.v6.iter()).flat_map(|(first, last)| sets::prefixes(*first, *last, 128));
-        let v4 = v4.map(|(length, address)| (length, address as u32, trie::lookup_v4(&&compiled.v4, address as u32).unwrap_or(u32::MAX)));
-        let v6 = v6.map(|(length, address)| (length, address, trie::lookup::<128>(&&compiled.v6, halves(address)).unwrap_or(u32::MAX)));
-        Ok((v4.collect(), v6.collect()))
-    }
-
-    fn generated(
-        &self,
-        name: &'static str,
-        generator: &'static str,
-        target: &ProgramInfo,
-        to: IpAddr,
-        expect: Expect,
-        keep: Vec<Box<dyn std::any::Any>>,
-    ) -> Result<Subject> {
-        let keys = match generator {
-            VARY_V6 => self.addresses_v6()?,
-            VARY_MAC => vec![[PHONE.0 << 16, 0]],
-            _ => vec![],
-        };
-        self.generated_from(name, generator, &keys, target, to, expect, keep)
-    }
-
-    /// Drawn evenly from the ranges of the data, and evenly within each.
-    fn addresses_v6(&self) -> Result<Vec<[u64; 2]>> {
-        let sets = sets::addresses(&sets::codes()?)?;
-        let ranges: Vec<(u128, u128)> = sets.iter().flat_map(|set| set.v6.iter().copied()).collect();
-        let mut random = sets::Random(5);
-        let draw = |_| {
-            let (first, last) = ranges[random.next() as usize % ranges.len()];
-            let offset = (u128::from(random.next()) << 64) | u128::from(random.next());
-            halves(first + (last - first).checked_add(1).map_or(offset, |size| offset % size))
-        };
-        Ok((0..1 << 18).map(draw).collect())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what a subject is made of, named by its callers")]
-    fn generated_from(
-        &self,
-        name: &'static str,
-        generator: &str,
-        keys: &[[u64; 2]],
-        target: &ProgramInfo,
-        to: IpAddr,
-        expect: Expect,
-        mut keep: Vec<Box<dyn std::any::Any>>,
-    ) -> Result<Subject> {
-        let mut programs = Programs::plain()?;
-        programs.set_keys(keys)?;
-        programs.jump_to(target)?;
-        let program = programs.load(generator)?;
-        keep.push(Box::new(programs));
-        Subject::new(name, program, frame(PHONE, to), expect, keep)
-    }
-
-    fn xdp_filter(&self, name: &'static str, features: peers::Features, to: Ipv4Addr, expected: u32) -> Result<Subject> {
-        // Interface names are short: the scenarios' last letters tell them apart.
-        let interface = format!("f-{}", &name[name.len() - 8..]);
-        self.namespace.ip(&[&format!("link add {interface} type veth"), &format!("link set {interface} up")])?;
-        peers::xdp_filter(self.namespace, &interface, features, ELSEWHERE)?;
-        let program = peers::program_on(self.namespace, &interface)?;
-        self.note(name, [("program", json!(program.name_as_str().unwrap_or_default()))]);
-        Subject::new(name, program, frame(PHONE, to.into()), Box::new(move |_, returned| returned == expected), vec![])
-    }
-
-    fn describe(&self, name: &'static str, compiled: &Compiled) {
-        let Compiled { rules, words, v4, v6, mac, .. } = compiled;
-        self.note(
-            name,
-            [
-                ("rules", json!(rules.len())),
-                ("words", json!(words)),
-                ("mac_nodes", json!(mac.nodes.len())),
-                ("v4_nodes", json!(v4.nodes.len())),
-                ("v6_nodes", json!(v6.nodes.len())),
-            ],
-        );
-    }
 }

@@ -96,14 +96,14 @@ pub fn many_devices_yaml(devices: &[Mac]) -> String {
     yaml
 }
 
-fn head(name: &str, priority: u32) -> String {
+pub fn head(name: &str, priority: u32) -> String {
     format!(
         "apiVersion: edge/v1\nkind: Policy\nmetadata: {{name: bench-{name}, title: Measured only, severity: low}}\n\
          spec:\n  mode: enforce\n  priority: {priority}\n"
     )
 }
 
-fn text(mac: Mac) -> String {
+pub fn text(mac: Mac) -> String {
     mac.octets().map(|octet| format!("{octet:02x}")).join(":")
 }
 

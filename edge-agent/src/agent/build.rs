@@ -3,18 +3,22 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::status::{PolicyStatus, SourceStatus, Stage};
 use super::watch::Watched;
 use crate::config::{AgentConfig, SourceFiles};
+use crate::identity::devices::Devices;
+use crate::identity::groups::Groups;
+use crate::identity::inventory::Inventory;
 use crate::policy::compile::{Compiled, compile};
 use jiff::Timestamp;
 
 use crate::policy::load::{load, today};
 use crate::policy::model::{Mode, PolicyInfo};
-use crate::policy::problem::Severity;
-use crate::policy::resolve::{Resolution, resolve};
+use crate::policy::problem::{Problems, Severity};
+use crate::policy::resolve::{Resolution, resolve_with};
 use crate::sources::Sources;
 use crate::sources::file::Provenance;
 
@@ -22,6 +26,8 @@ use crate::sources::file::Provenance;
 #[derive(Debug)]
 pub struct Built {
     pub compiled: Compiled,
+    pub groups: Groups,
+    pub inventory: Arc<Inventory>,
     pub told: Told,
 }
 
@@ -48,24 +54,51 @@ pub fn build(
     config: &AgentConfig,
     sources: &mut Sources,
     own_addresses: &[IpAddr],
+    devices: &Devices,
 ) -> (Watched, Result<Built, BuildError>) {
     let mut loaded = load(std::slice::from_ref(&config.policies), today());
     loaded.check_interfaces(&config.interfaces);
+    let (inventory, mut problems) = read_inventory(config, devices);
     let destinations = || loaded.policies().iter().flat_map(|policy| &policy.destinations);
     let prefix_lists = destinations().flat_map(|destination| &destination.prefix_lists).map(|list| list.value.as_path());
     let domain_lists: HashSet<PathBuf> =
         destinations().flat_map(|destination| &destination.domain_lists).map(|list| list.value.path.clone()).collect();
-    let files = config.sources.paths().chain(prefix_lists).chain(domain_lists.iter().map(PathBuf::as_path)).chain([config_file]);
+    let files = config.sources.paths().chain(prefix_lists).chain(domain_lists.iter().map(PathBuf::as_path));
+    let files = files.chain(config.identity.inventory.as_deref()).chain([config_file]);
     let watched = Watched { folders: [config.policies.clone()].into(), files: files.map(Path::to_owned).collect() };
 
-    let stage = if loaded.problems().errors() > 0 { Stage::Load } else { Stage::Resolve };
-    let result = resolve(loaded, &config.always_allow, own_addresses, sources)
+    let stage = if loaded.problems().errors() + problems.errors() > 0 { Stage::Load } else { Stage::Resolve };
+    let resolved = resolve_with(loaded, &config.always_allow, own_addresses, &inventory, sources);
+    let resolution = match resolved {
+        Ok(resolution) if problems.errors() == 0 => Ok(resolution),
+        Ok(_) => Err(problems),
+        Err(others) => {
+            problems.append(others);
+            Err(problems)
+        }
+    };
+    let result = resolution
         .map_err(|problems| BuildError { stage, problems: problems.to_string() })
-        .and_then(|resolution| finish(config, &domain_lists, resolution));
+        .and_then(|resolution| finish(config, &domain_lists, resolution, inventory));
     (watched, result)
 }
 
-fn finish(config: &AgentConfig, domain_lists: &HashSet<PathBuf>, resolution: Resolution) -> Result<Built, BuildError> {
+/// With the devices that have the addresses in it now.
+fn read_inventory(config: &AgentConfig, devices: &Devices) -> (Inventory, Problems) {
+    let mut problems = Problems::default();
+    let Some(path) = &config.identity.inventory else { return (Inventory::default(), problems) };
+    let mut inventory = Inventory::read(path, &mut problems);
+    problems.sort();
+    inventory.set_owners(devices.owners(&inventory));
+    (inventory, problems)
+}
+
+fn finish(
+    config: &AgentConfig,
+    domain_lists: &HashSet<PathBuf>,
+    resolution: Resolution,
+    inventory: Inventory,
+) -> Result<Built, BuildError> {
     let Resolution { resolved, tests: _, reviews, deadlines, warnings, sources } = resolution;
     let compiled =
         compile(&resolved, Timestamp::now()).map_err(|error| BuildError { stage: Stage::Compile, problems: error.to_string() })?;
@@ -79,7 +112,8 @@ fn finish(config: &AgentConfig, domain_lists: &HashSet<PathBuf>, resolution: Res
         warnings: warnings.iter().filter(|problem| problem.severity == Severity::Warning).map(ToString::to_string).collect(),
         sources: sources.into_iter().map(|source| source_status(config, domain_lists, source)).collect(),
     };
-    Ok(Built { compiled, told })
+    let groups = Groups::of(&resolved, compiled.identity.as_ref());
+    Ok(Built { compiled, groups, inventory: Arc::new(inventory), told })
 }
 
 fn policy_status(policy: &PolicyInfo, reviews: &HashMap<String, i64>, deadlines: &HashMap<String, i64>) -> PolicyStatus {
@@ -145,13 +179,14 @@ spec:
             fs::write(folder.path().join("list.txt"), list).expect("a file");
         }
         let config = AgentConfig { policies: folder.path().to_owned(), ..AgentConfig::default() };
-        build(Path::new("/etc/edge/agent.yaml"), &config, &mut Sources::new(config.sources.clone()), &[])
+        let devices = Devices::open(folder.path(), 10, &config.identity);
+        build(Path::new("/etc/edge/agent.yaml"), &config, &mut Sources::new(config.sources.clone()), &[], &devices)
     }
 
     #[test]
     fn what_was_built_is_told_without_the_agents_own_policy() {
         let (_, built) = built(POLICY, Some("198.51.100.0/24\n"));
-        let Built { compiled, told } = built.expect("a right policy");
+        let Built { compiled, told, .. } = built.expect("a right policy");
         assert!(compiled.rules.iter().any(|rule| rule.id == "r"));
         assert_eq!(told.policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["p"]);
         assert!(told.sources.iter().any(|source| source.name == "prefix_list" && source.entries == 1));

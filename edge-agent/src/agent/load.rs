@@ -12,6 +12,7 @@ use crate::config::AgentConfig;
 use crate::dataplane::error::Error;
 use crate::dataplane::interfaces::Interface;
 use crate::dataplane::{Dataplane, Swapped};
+use crate::identity::devices::Policies;
 use crate::sources::guard::Shrink;
 use crate::telemetry::events::Names;
 use crate::telemetry::log::follow;
@@ -76,17 +77,25 @@ impl Agent {
         let config = self.keep_fixed_settings(config);
         self.sources.configure(&config.sources, config.source_limits.max_shrink, shrink);
         let (watched, built) = {
-            let Self { config_file, sources, own_addresses, .. } = self;
-            tokio::task::block_in_place(|| build(config_file, &config, sources, own_addresses))
+            let Self { config_file, sources, own_addresses, devices, .. } = self;
+            tokio::task::block_in_place(|| build(config_file, &config, sources, own_addresses, devices))
         };
         if let Some(files) = &mut self.files {
             files.watch(watched);
         }
-        let Built { compiled, told } = built?;
+        let Built { mut compiled, groups, inventory, told } = built?;
 
         let settings = settings(&config);
         let interfaces = self.interfaces.all().await.map_err(swap_error)?;
-        let swapped = tokio::task::block_in_place(|| lock(&self.dataplane).swap(&compiled, &settings, &interfaces)).map_err(swap_error)?;
+        let swapped = tokio::task::block_in_place(|| {
+            let (evaluator, shown) = self.devices.prepare(&mut compiled);
+            // Under one lock: the numbers of signals are others from one set to the next.
+            let mut dataplane = lock(&self.dataplane);
+            let swapped = dataplane.swap_knowing(&compiled, &settings, &interfaces, &shown)?;
+            self.devices.in_force(Policies { groups, evaluator }, inventory, config.tables.devices, &config.identity);
+            Ok(swapped)
+        })
+        .map_err(swap_error)?;
         for warning in &told.warnings {
             tracing::warn!("{warning}");
         }
@@ -139,11 +148,16 @@ impl Agent {
     /// Puts what is in force also on interfaces that have come (back).
     async fn attach(&mut self, interfaces: Vec<Interface>) -> Result<(), Error> {
         // Another agent's generation cannot be extended: its tables are not known here.
-        let Some(compiled) = &self.in_force else { return Ok(()) };
+        let Some(compiled) = &mut self.in_force else { return Ok(()) };
         let swapped = tokio::task::block_in_place(|| {
+            let (evaluator, shown) = self.devices.prepare(compiled);
             let mut dataplane = lock(&self.dataplane);
             let settings = dataplane.settings().clone();
-            dataplane.swap(compiled, &settings, &interfaces)
+            let swapped = dataplane.swap_knowing(compiled, &settings, &interfaces, &shown);
+            if swapped.is_ok() {
+                self.devices.evaluate_by(evaluator);
+            }
+            swapped
         });
         match swapped {
             Ok(Swapped { generation, missing, attached }) => {

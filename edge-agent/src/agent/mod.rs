@@ -9,6 +9,7 @@ mod load;
 pub mod settings;
 pub mod state;
 pub mod status;
+mod upkeep;
 pub mod watch;
 
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use crate::beside::{Copies, CopyCounts};
 use crate::config::AgentConfig;
 use crate::dataplane::Dataplane;
 use crate::dataplane::interfaces::Interfaces;
+use crate::identity::devices::Devices;
 use crate::policy::compile::Compiled;
 use crate::policy::load::today;
 use crate::server::{control, http};
@@ -43,6 +45,7 @@ use error::RunError;
 use load::Attempt;
 use settings::settings;
 use state::{SharedDataplane, State, lock};
+use upkeep::Upkeep;
 use watch::FileWatch;
 
 /// How often the loop looks after the interfaces and lets the kernel report again.
@@ -72,6 +75,9 @@ struct Agent {
     config: AgentConfig,
     dataplane: SharedDataplane,
     state: Arc<State>,
+    /// What is known of devices.
+    devices: Arc<Devices>,
+    upkeep: Upkeep,
     sources: Sources,
     interfaces: Interfaces,
     /// The gateway's addresses that the last attempt to load was made with.
@@ -105,6 +111,8 @@ impl Agent {
             .inspect_err(|error| tracing::warn!(%error, "files are not watched for changes; after one, run `edge-agent reload`"))
             .ok();
         Ok(Self {
+            devices: Arc::new(Devices::open(&config.state_directory, config.tables.devices, &config.identity)),
+            upkeep: Upkeep::default(),
             sources: Sources::guarded(config.sources.clone(), Guard::open(&config.state_directory)),
             config_file,
             config,
@@ -142,7 +150,7 @@ impl Agent {
     }
 
     fn serve(&mut self, listener: TcpListener, control: UnixListener) {
-        let status = state::source(&self.state, &self.dataplane);
+        let status = state::source(&self.state, &self.dataplane, &self.devices);
         let (counts, history) = (Arc::new(ReportCounts::default()), Arc::new(History::new(KEPT)));
         let (attempts, copies) = (Arc::new(Attempts::default()), Arc::new(CopyCounts::default()));
         let exporter = Exporter::new(Arc::clone(&status), Arc::clone(&counts), Arc::clone(&attempts), Arc::clone(&copies));
@@ -152,13 +160,14 @@ impl Agent {
                 tracing::error!(%error, "metrics and health are not served any more");
             }
         });
-        self.tasks.spawn(control::serve(control, status, Arc::clone(&history), self.orders.0.clone()));
+        let asked = control::Asked { status, devices: upkeep::source(&self.devices, &self.dataplane), history: Arc::clone(&history) };
+        self.tasks.spawn(control::serve(control, asked, self.orders.0.clone()));
         let reports = Reports { names: self.names.subscribe(), counts, attempts, history };
         match lock(&self.dataplane).events() {
             Ok(ring) => drop(self.tasks.spawn(reports.follow(ring))),
             Err(error) => tracing::error!(%error, "matches are counted but not reported"),
         }
-        let copies = Copies { dataplane: Arc::clone(&self.dataplane), counts: copies };
+        let copies = Copies { dataplane: Arc::clone(&self.dataplane), devices: Arc::clone(&self.devices), counts: copies };
         let ring = lock(&self.dataplane).copies();
         self.tasks.spawn(async {
             let ended = match ring {
@@ -166,7 +175,7 @@ impl Agent {
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = ended {
-                tracing::error!(error, "Initials of QUIC that are held stay so, and DNS answers over TCP teach nothing");
+                tracing::error!(error, "Initials of QUIC that are held stay so, DNS answers over TCP teach nothing, and no device is new");
             }
         });
     }
@@ -193,6 +202,12 @@ impl Agent {
                 },
             }
         };
+        tokio::task::block_in_place(|| {
+            if let Err(error) = upkeep::take_from_kernel(&self.devices, &self.dataplane) {
+                tracing::warn!(%error, "what the kernel knows of devices was not written down");
+            }
+            self.devices.persist(&self.config.state_directory);
+        });
         match end {
             End::Signal(name) => {
                 let generation = lock(&self.dataplane).generation();
@@ -220,6 +235,7 @@ impl Agent {
         if self.daily_load.is_due(self.in_force.as_ref()) {
             drop(self.load("a new day").await);
         }
+        self.look_after_devices().await;
         match self.interfaces.own_addresses().await {
             Ok(addresses) if addresses != self.own_addresses => drop(self.load("the gateway's addresses changed").await),
             Ok(_) => {}

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use edge_ebpf::abi::SCHEMA;
 
 use super::build::Told;
-use super::status::{Failure, Stage, Status, StatusError, StatusSource};
+use super::status::{DeviceCounts, Failure, Stage, Status, StatusError, StatusSource};
 use crate::dataplane::Dataplane;
+use crate::identity::devices::Devices;
 
 /// The kernel's side, shared by the loop and whoever reads its counters.
 pub type SharedDataplane = Arc<Mutex<Dataplane>>;
@@ -84,7 +85,7 @@ impl State {
         known.loaded_at.is_some() && known.last_failure.is_none()
     }
 
-    fn status(&self, dataplane: &Mutex<Dataplane>) -> Result<Status, StatusError> {
+    fn status(&self, dataplane: &Mutex<Dataplane>, devices: &Devices) -> Result<Status, StatusError> {
         let (snapshot, generation, complete) = {
             let dataplane = lock(dataplane);
             let snapshot = dataplane.snapshot().map_err(|error| StatusError(Box::new(error)))?;
@@ -105,15 +106,16 @@ impl State {
             sources: sources.clone(),
             load_failures: load_failures.clone(),
             last_failure: last_failure.as_ref().or(not_attached.as_ref()).cloned(),
+            devices: DeviceCounts { known: devices.len() as u64, changes: devices.changes().collect() },
             snapshot,
         })
     }
 }
 
-/// Reads the status of `dataplane` and what `state` knows of it.
-pub fn source(state: &Arc<State>, dataplane: &SharedDataplane) -> StatusSource {
-    let (state, dataplane) = (Arc::clone(state), Arc::clone(dataplane));
-    Arc::new(move || state.status(&dataplane))
+/// Reads the status of `dataplane`, and what `state` and `devices` know of it.
+pub fn source(state: &Arc<State>, dataplane: &SharedDataplane, devices: &Arc<Devices>) -> StatusSource {
+    let (state, dataplane, devices) = (Arc::clone(state), Arc::clone(dataplane), Arc::clone(devices));
+    Arc::new(move || state.status(&dataplane, &devices))
 }
 
 #[cfg(test)]

@@ -42,7 +42,16 @@ pub struct Status {
     pub load_failures: BTreeMap<Stage, u64>,
     /// The last of them, gone once a later attempt has succeeded.
     pub last_failure: Option<Failure>,
+    pub devices: DeviceCounts,
     pub snapshot: Snapshot,
+}
+
+/// What the agent knows of devices.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceCounts {
+    pub known: u64,
+    /// How often a device showed what contradicts what it was known by, by kind of fact.
+    pub changes: Vec<(&'static str, u64)>,
 }
 
 /// A step of putting policies in force.

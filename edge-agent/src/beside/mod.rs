@@ -29,8 +29,10 @@ use self::stream::Stream;
 use crate::agent::state::{SharedDataplane, lock};
 use crate::config::Conduct;
 use crate::dataplane::error::Error;
+use crate::dataplane::identity::Shown;
 use crate::dataplane::teach::{Lesson, WireName};
 use crate::engine::observe::segment::{Flow, Segment};
+use crate::identity::devices::{Devices, Hello, now};
 
 /// Connections with answers, and how long one that is silent is remembered.
 const STREAMS: usize = 256;
@@ -241,6 +243,7 @@ fn teach_answer(
 /// The task that reads copies.
 pub struct Copies {
     pub dataplane: SharedDataplane,
+    pub devices: Arc<Devices>,
     pub counts: Arc<CopyCounts>,
 }
 
@@ -275,12 +278,31 @@ impl Copies {
             let read = reader.read(&record, &conduct, Instant::now());
             drop(record);
             let Some((kind, finding)) = read else { continue };
-            let result = teach(finding, |lesson| lock(&self.dataplane).teach(lesson)).unwrap_or_else(|error| {
+            let result = self.carry_out(finding).unwrap_or_else(|error| {
                 tracing::warn!(%error, "the kernel was not told what a copied packet says");
                 CopyResult::Untold
             });
             self.counts.add(kind, result);
         }
         false
+    }
+
+    fn carry_out(&self, finding: Finding) -> Result<CopyResult, Error> {
+        match finding {
+            Finding::Fact(frame) => Ok(if self.devices.frame(&frame, now()) { CopyResult::Nothing } else { CopyResult::Unreadable }),
+            Finding::Hello { device, body } => {
+                // Before the hello is looked at: the numbers of signals are others after a swap.
+                let mut dataplane = lock(&self.dataplane);
+                let Some(Hello { key, signals }) = self.devices.hello(device, &body, now()) else { return Ok(CopyResult::Unreadable) };
+                if signals.is_empty() {
+                    return Ok(CopyResult::Nothing);
+                }
+                // The device's next hello is known by itself, and so is any other device's; of this one the kernel is told.
+                let knows = dataplane.know_hello(key, &signals)?;
+                let taught = dataplane.show(&Shown { device, signals })?;
+                Ok(if knows { result(taught) } else { CopyResult::Untold })
+            }
+            finding => teach(finding, |lesson| lock(&self.dataplane).teach(lesson)),
+        }
     }
 }

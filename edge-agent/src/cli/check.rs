@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 use edge_agent::config::AgentConfig;
 use edge_agent::dataplane::kernel::Kernel;
+use edge_agent::identity::inventory::Inventory;
 use edge_agent::policy::compile::compile;
 use edge_agent::policy::load::{load, today};
 use edge_agent::policy::problem::{Place, Problems};
-use edge_agent::policy::resolve::{Resolution, resolve};
+use edge_agent::policy::resolve::{Resolution, resolve_with};
 use edge_agent::sources::Sources;
 use edge_agent::sources::domain_list::{DomainList, Lines};
 use jiff::Timestamp;
@@ -39,8 +40,18 @@ impl Check {
         let mut loaded = load(&paths, today());
         loaded.check_interfaces(&config.interfaces);
         let mut sources = Sources::new(config.sources);
+        let mut of_inventory = Problems::default();
+        let inventory = config.identity.inventory.map_or_else(Inventory::default, |path| Inventory::read(&path, &mut of_inventory));
         // Which addresses are the gateway's own changes no check.
-        let result = resolve(loaded, &config.always_allow, &[], &mut sources).and_then(|resolution| match fits(&resolution) {
+        let resolved = match resolve_with(loaded, &config.always_allow, &[], &inventory, &mut sources) {
+            Ok(resolution) if of_inventory.errors() == 0 => Ok(resolution),
+            Ok(_) => Err(of_inventory),
+            Err(mut problems) => {
+                problems.append(of_inventory);
+                Err(problems)
+            }
+        };
+        let result = resolved.and_then(|resolution| match fits(&resolution) {
             Ok(()) => Ok(resolution),
             Err(error) => {
                 let mut problems = resolution.warnings;

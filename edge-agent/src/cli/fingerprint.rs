@@ -76,7 +76,7 @@ impl Fingerprint {
 /// The configuration or a database cannot be read, with the place.
 fn databases(config: &Path) -> anyhow::Result<Databases> {
     let config = AgentConfig::read(config).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    Databases::read(&config.identity).map_err(|error| anyhow::anyhow!("{error}: {}", error.way_out()))
+    Databases::read(&config.identity.files).map_err(|error| anyhow::anyhow!("{error}: {}", error.way_out()))
 }
 
 fn mac(octets: [u8; 6]) -> String {

@@ -8,8 +8,10 @@ use edge_agent::config::AgentConfig;
 
 mod check;
 mod detach;
+mod devices;
 mod engine_choice;
 mod fingerprint;
+mod learn;
 mod reload;
 mod replay;
 mod run;
@@ -33,7 +35,9 @@ struct Arguments {
 enum Command {
     Check(check::Check),
     Detach(detach::Detach),
+    Devices(devices::Devices),
     Fingerprint(fingerprint::Fingerprint),
+    Learn(learn::Learn),
     Reload(reload::Reload),
     Replay(replay::Replay),
     Run(run::Run),
@@ -47,7 +51,9 @@ impl Command {
         match self {
             Self::Check(command) => command.run(config),
             Self::Detach(command) => command.run(config),
+            Self::Devices(command) => command.run(config),
             Self::Fingerprint(command) => command.run(config),
+            Self::Learn(command) => command.run(config),
             Self::Reload(command) => command.run(config),
             Self::Replay(command) => command.run(config),
             Self::Run(command) => command.run(config),

@@ -85,6 +85,7 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
         tables,
         warnings,
         sources,
+        devices,
         last_failure,
     } = report;
     match (agent, enforcing) {
@@ -96,6 +97,9 @@ fn write(out: &mut impl Write, report: &StatusReport) -> io::Result<()> {
     }
     if !policies.is_empty() {
         writeln!(out, "policies: {}", policies.join(", "))?;
+    }
+    if *agent {
+        writeln!(out, "devices that have shown what they are known by: {devices}")?;
     }
     if let Some(failure) = last_failure {
         writeln!(out, "\nthe last attempt to load changed nothing:\n{}", failure.trim_end())?;
@@ -153,7 +157,7 @@ fn packets(count: &Count) -> String {
 }
 
 /// Columns as wide as their widest cell, after an empty line; nothing without rows.
-fn table<const N: usize>(out: &mut impl Write, head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> io::Result<()> {
+pub(super) fn table<const N: usize>(out: &mut impl Write, head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> io::Result<()> {
     let rows: Vec<[String; N]> = rows.collect();
     if rows.is_empty() {
         return Ok(());
@@ -211,6 +215,7 @@ mod tests {
                 stale: false,
                 shrunk_to: None,
             }],
+            devices: 3,
             last_failure: None,
         };
         change(&mut report);

@@ -15,9 +15,9 @@ pub static AGENT: Object = Object {
         Key::optional("log", &Shape::Object(&LOG), "the agent's log on standard error"),
         Key::optional("state", &Shape::Object(&STATE), "what outlives the agent"),
         Key::optional("sources", &Shape::Object(&SOURCES), "data files that policies refer to"),
-        Key::optional("identity", &Shape::Object(&IDENTITY), "databases that tell what a device is by what it shows"),
         Key::optional("always_allow", &Shape::Object(&ALWAYS_ALLOW), "passed before any policy is asked"),
         Key::optional("names", &Shape::Object(&NAMES), "names in packets, and addresses learned for them"),
+        Key::optional("identity", &Shape::Object(&IDENTITY), "what devices are known by, and for how long"),
         Key::optional("uninspectable", &Shape::Object(&UNINSPECTABLE), "verdicts on packets that cannot be inspected, by reason"),
     ],
     choice: false,
@@ -93,17 +93,6 @@ static SOURCES: Object = Object {
     later: &[],
 };
 
-static IDENTITY: Object = Object {
-    name: "identity",
-    keys: &[
-        Key::optional("p0f", &FILE, "p0f's database, p0f.fp; none if absent"),
-        Key::optional("satori", &FILE, "Satori's database of DHCP clients, dhcp.xml; none if absent"),
-        Key::optional("fingerprints", &FILE, "database in the format of policies/fingerprints; none if absent"),
-    ],
-    choice: false,
-    later: &[],
-};
-
 static COUNTRIES: Object = Object {
     name: "countries",
     keys: &[
@@ -159,6 +148,25 @@ static LEARNED: Object = Object {
         Key::optional("capacity", &CAPACITY, "how many are kept; those that end first go first; 65536 if absent"),
         Key::optional("min_ttl", &SECONDS, "kept for at least so long, in seconds or as `1h`; 1h if absent"),
         Key::optional("max_ttl", &SECONDS, "and for at most so long, whatever the answer says; 7d if absent"),
+    ],
+    choice: false,
+    later: &[],
+};
+
+static IDENTITY: Object = Object {
+    name: "identity",
+    keys: &[
+        Key::optional(
+            "observe",
+            &Shape::Bool,
+            "the agent keeps what devices show of themselves, so that new policies know them by it, and after a reboot; true if absent",
+        ),
+        Key::optional("remember", &SECONDS, "for so long after a device was last seen, in seconds or as `1h`; 30d if absent"),
+        Key::optional("devices", &CAPACITY, "devices of which something is remembered; 16384 if absent"),
+        Key::optional("inventory", &FILE, "known devices, as YAML or CSV (by the file's ending); none if absent"),
+        Key::optional("p0f", &FILE, "p0f's database, p0f.fp; none if absent"),
+        Key::optional("satori", &FILE, "Satori's database of DHCP clients, dhcp.xml; none if absent"),
+        Key::optional("fingerprints", &FILE, "database in the format of policies/fingerprints; none if absent"),
     ],
     choice: false,
     later: &[],

@@ -3,6 +3,7 @@
 //! Paths in it are relative to the file, unless absolute.
 
 mod conduct;
+mod identity;
 pub mod keys;
 mod limits;
 mod names;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use edge_ebpf::abi::{MAX_INTERFACES, OnUninspectable, Reason};
 
 pub use self::conduct::{Conduct, TimeToLive};
+pub use self::identity::{IdentityConfig, IdentityFiles};
 use self::limits::Days;
 pub use self::limits::{Share, SourceLimits};
 pub use self::names::TableSizes;
@@ -42,10 +44,10 @@ pub struct AgentConfig {
     pub state_directory: PathBuf,
     pub sources: SourceFiles,
     pub source_limits: SourceLimits,
-    pub identity: IdentityFiles,
     pub always_allow: AlwaysAllow,
     pub conduct: Conduct,
     pub tables: TableSizes,
+    pub identity: IdentityConfig,
 }
 
 /// Names of interfaces by role. No name stands twice.
@@ -88,14 +90,6 @@ pub struct SourceFiles {
     pub services: PathBuf,
 }
 
-/// Databases of what systems and devices show, see [`crate::identity::databases`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct IdentityFiles {
-    pub p0f: Option<PathBuf>,
-    pub satori: Option<PathBuf>,
-    pub fingerprints: Option<PathBuf>,
-}
-
 /// What is passed before any policy is asked, each entry with the text that names its rule.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AlwaysAllow {
@@ -125,10 +119,10 @@ impl Default for AgentConfig {
             state_directory: "/var/lib/edge".into(),
             sources: SourceFiles::default(),
             source_limits: SourceLimits::default(),
-            identity: IdentityFiles::default(),
             always_allow: AlwaysAllow::default(),
-            conduct: Conduct::default(),
+            conduct: Conduct { observes: true, ..Conduct::default() },
             tables: TableSizes::default(),
+            identity: IdentityConfig::default(),
         }
     }
 }
@@ -218,10 +212,10 @@ impl AgentConfig {
             state_directory,
             sources,
             source_limits,
-            identity,
             always_allow,
             conduct,
             tables,
+            identity,
         } = &mut config;
         *interfaces = decode_interfaces(&at, problems);
         match at.text("xdp.mode") {
@@ -267,10 +261,6 @@ impl AgentConfig {
                 .hint("name either `mmdb`, or `ipv4` and `ipv6`");
         }
         at.path("sources.services", services);
-        let IdentityFiles { p0f, satori, fingerprints } = identity;
-        *p0f = at.node("identity.p0f").and_then(relative);
-        *satori = at.node("identity.satori").and_then(relative);
-        *fingerprints = at.node("identity.fingerprints").and_then(relative);
         let SourceLimits { max_shrink, max_age } = source_limits;
         if let Some(share) = at.node("sources.max_shrink").and_then(|node| parsed(node, problems)) {
             *max_shrink = share.value;
@@ -286,6 +276,7 @@ impl AgentConfig {
             macs: allowed(at.node("always_allow.macs"), problems),
         };
         names::decode_names(&at, conduct, tables, problems);
+        identity::decode_identity(&at, identity, conduct, tables, problems);
         for reason in Reason::ALL.into_iter().filter(|reason| !names::REASONS.contains(reason)) {
             match at.text(&format!("uninspectable.{}", reason.name())) {
                 Some("pass") => conduct.on_uninspectable[reason as usize] = OnUninspectable::Pass,

@@ -33,7 +33,7 @@ pub(super) const MOST: i64 = 1 << 22;
 pub(super) const REASONS: [Reason; 3] = [Reason::Quic, Reason::Ech, Reason::HttpsRecord];
 
 /// A time as text: `90s`, `30m`, `1h`, `7d`.
-struct Seconds(u32);
+pub(super) struct Seconds(pub u32);
 
 impl FromStr for Seconds {
     type Err = Fault;

@@ -88,6 +88,18 @@ pub fn look_up<V: Plain>(array: &MapData, first: u32, values: &mut [V]) -> io::R
     }
 }
 
+/// Reads all values of an array of `entries`, whose values are `V`s.
+///
+/// # Errors
+/// As [`look_up`].
+pub fn read<V: Plain + Default>(array: &MapData, entries: u32) -> io::Result<Vec<V>> {
+    let mut all = vec![V::default(); entries as usize];
+    for (first, values) in (0..entries).step_by(CHUNK).zip(all.chunks_mut(CHUNK)) {
+        look_up(array, first, values)?;
+    }
+    Ok(all)
+}
+
 /// `union bpf_attr` of `linux/bpf.h`, its member for single elements.
 #[repr(C)]
 struct Element {

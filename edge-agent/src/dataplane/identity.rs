@@ -3,18 +3,21 @@
 use std::collections::HashSet;
 
 use aya::EbpfLoader;
-use aya::maps::{HashMap, MapData};
+use aya::maps::{Array, HashMap, Map, MapData};
 use edge_ebpf::abi::identity::{
     DEVICE_WAYS, DeviceState, FACT_KINDS, FactState, GroupOp, HelloKey, MAX_HELLO_KEYS, MAX_SIGNALS, MacFacts, SignalSet,
 };
 use edge_ebpf::abi::row_size;
+use edge_ebpf::packet::Mac;
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
 use super::object::{DEVICE_ROWS, DEVICE_STATES, DEVICES, FACT_STATES, GROUP_OPS, HELLO_KEYS, MAC_FACTS, Object, SIGNAL_SETS, Sharing};
+use super::pins::Pins;
 use super::pod::Value;
 use super::signal_slots::{self, Owner};
 use super::tables::write;
+use super::teach::Lesson;
 use crate::config::TableSizes;
 use crate::policy::compile::Compiled;
 use crate::policy::compile::identity::CompiledIdentity;
@@ -36,6 +39,9 @@ pub struct Identifying<'a> {
     unknown: u32,
 }
 
+/// Sets beyond those of the policies, for hellos whose JA4 these know as hashes, that come while the generation is in force.
+const SPARE_SETS: u32 = 1024;
+
 /// Which bit of a device each signal is.
 #[derive(Clone, Debug, Default)]
 pub struct Slots {
@@ -54,6 +60,94 @@ impl Slots {
         }
         set
     }
+
+    /// The signals of the set, by number.
+    pub fn numbers(&self, set: &SignalSet) -> impl Iterator<Item = u32> {
+        let has = |slot: &u32| set.get(*slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 != 0);
+        (0..).zip(&self.slots).filter(move |(_, slot)| has(slot)).map(|(number, _)| number)
+    }
+}
+
+/// What the tables of a generation say of signals, for what the agent finds out while it is in force.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    pub slots: Slots,
+    /// As the table has them.
+    sets: Vec<SignalSet>,
+    /// Sets that it has room for.
+    capacity: u32,
+}
+
+impl Signals {
+    /// Has the program know a hello as these signals, beside those that it knows it as. False: there is no room.
+    ///
+    /// # Errors
+    /// If the kernel refuses the values.
+    pub fn know_hello(&mut self, object: &mut Object, key: HelloKey, signals: &[u32]) -> Result<bool, Error> {
+        let key = Value(key.asking(HelloKey::ALL_PARTS));
+        let known = object.hash::<HelloKey, u32>(HELLO_KEYS)?.get(&key, 0).map_or(0, |Value(set)| set);
+        let mut wanted = self.sets.get(known as usize).copied().unwrap_or_default();
+        wanted.iter_mut().zip(self.slots.set(signals)).for_each(|(word, signals)| *word |= signals);
+        let place = match self.sets.iter().position(|set| *set == wanted) {
+            Some(place) => place as u32,
+            None if self.sets.len() >= self.capacity as usize => return Ok(false),
+            None => {
+                let place = self.sets.len() as u32;
+                let mut sets = object.array::<SignalSet>(SIGNAL_SETS)?;
+                sets.set(place, Value(wanted), 0).map_err(Error::map("write", SIGNAL_SETS))?;
+                self.sets.push(wanted);
+                place
+            }
+        };
+        let mut keys = object.hash::<HelloKey, u32>(HELLO_KEYS)?;
+        Ok(keys.insert(key, Value(place), 0).is_ok())
+    }
+}
+
+/// A device, and the signals that it has shown, by number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    pub device: Mac,
+    pub signals: Vec<u32>,
+}
+
+/// What is to be told of devices so that the pinned tables have their signals, in the slots of a generation.
+///
+/// # Errors
+/// If the tables cannot be read.
+pub fn lessons(pins: &Pins, slots: &Slots, shown: &[Shown]) -> Result<Vec<Lesson>, Error> {
+    let states = if shown.is_empty() { Vec::new() } else { states(pins)? };
+    let known: std::collections::HashMap<u64, SignalSet> = states.into_iter().map(|state| (state.mac, state.signals)).collect();
+    let lesson = |Shown { device, signals }: &Shown| {
+        let signals = slots.set(signals);
+        let has = known.get(&device.0).copied().unwrap_or_default();
+        let lacks = signals.iter().zip(has).any(|(signals, has)| signals & !has != 0);
+        lacks.then_some(Lesson::Signals { device: *device, signals })
+    };
+    Ok(shown.iter().filter_map(lesson).collect())
+}
+
+/// What the pinned tables say of each device.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn states(pins: &Pins) -> Result<Vec<DeviceState>, Error> {
+    if !pins.has_map(DEVICE_STATES) {
+        return Ok(Vec::new());
+    }
+    let map = pins.open_map(DEVICE_STATES)?;
+    let entries = map.info().map_err(Error::map("look at", DEVICE_STATES))?.max_entries();
+    let mut states = match super::batch::read::<DeviceState>(&map, entries) {
+        Ok(states) => states,
+        Err(_) => {
+            let array: Array<_, Value<DeviceState>> = Map::Array(map).try_into().map_err(Error::map("open", DEVICE_STATES))?;
+            let states = array.iter().map(|state| state.map(|Value(state)| state));
+            states.collect::<Result<_, _>>().map_err(Error::map("read", DEVICE_STATES))?
+        }
+    };
+    // A place that is free, or about to be another device's.
+    states.retain(|state| state.mac != 0 && state.mac >> 48 == 0);
+    Ok(states)
 }
 
 impl<'a> Identifying<'a> {
@@ -131,7 +225,7 @@ impl<'a> Identifying<'a> {
             .map_max_entries(DEVICE_STATES, places)
             .map_max_entries(DEVICE_ROWS, rows)
             .map_max_entries(FACT_STATES, entries(states))
-            .map_max_entries(SIGNAL_SETS, entries(sets))
+            .map_max_entries(SIGNAL_SETS, entries(sets) + self.spare())
             .map_max_entries(GROUP_OPS, (*ops).max(1))
             .map_max_entries(MAC_FACTS, entries(macs))
             .map_max_entries(HELLO_KEYS, MAX_HELLO_KEYS);
@@ -155,6 +249,17 @@ impl<'a> Identifying<'a> {
             know_hello(object, *key, sets.get(*set as usize).copied().unwrap_or_default())?;
         }
         if self.slots.reused.is_empty() { Ok(()) } else { self.take_reused(object) }
+    }
+
+    fn spare(&self) -> u32 {
+        if self.identity.is_some_and(|identity| !identity.hashed.is_empty()) { SPARE_SETS } else { 0 }
+    }
+
+    /// For what is found out later.
+    pub fn signals(&self) -> Signals {
+        let sets = self.identity.map_or(&[][..], |identity| &identity.sets);
+        let sets: Vec<SignalSet> = sets.iter().map(|set| self.slots.set(set)).collect();
+        Signals { slots: self.slots.clone(), capacity: sets.len().max(1) as u32 + self.spare(), sets }
     }
 
     fn slotted(&self, op: GroupOp) -> GroupOp {

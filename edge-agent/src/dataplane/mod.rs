@@ -31,7 +31,9 @@ use std::path::PathBuf;
 
 use aya::maps::{Array, Map, MapData, RingBuf};
 use edge_ebpf::abi::beside::Taught;
+use edge_ebpf::abi::identity::{DeviceState, HelloKey};
 use edge_ebpf::abi::{Clock, MAX_INTERFACES, ReportBudget};
+use edge_ebpf::packet::Mac;
 
 use crate::config::{Conduct, TableSizes};
 use crate::policy::compile::Compiled;
@@ -39,6 +41,7 @@ use attach::answers::{self, Way};
 use attach::plan::Plan;
 use counters::Counters;
 use error::Error;
+use identity::Shown;
 use interface_hash::InterfaceHash;
 use interfaces::Interface;
 use kernel::Kernel;
@@ -47,7 +50,7 @@ use pins::{LinkName, Lock, Pins};
 use pod::Value;
 use readout::{Hanging, View};
 use snapshot::{Role, Snapshot};
-use teach::Lesson;
+use teach::{Lesson, tell};
 
 /// What the configuration wants of the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -149,6 +152,20 @@ impl Dataplane {
     /// # Errors
     /// Then the generation in force, and the settings that it was made with, are what they were.
     pub fn swap(&mut self, compiled: &Compiled, settings: &Settings, interfaces: &[Interface]) -> Result<Swapped, Error> {
+        self.swap_knowing(compiled, settings, interfaces, &[])
+    }
+
+    /// The same, and it knows that these devices have shown these signals of `compiled`.
+    ///
+    /// # Errors
+    /// As [`Self::swap`].
+    pub fn swap_knowing(
+        &mut self,
+        compiled: &Compiled,
+        settings: &Settings,
+        interfaces: &[Interface],
+        shown: &[Shown],
+    ) -> Result<Swapped, Error> {
         check(settings)?;
         let plan = Plan::new(&settings.interfaces, interfaces, &attach::pinned(&self.pins)?);
         attach::refuse_foreign(&plan, interfaces)?;
@@ -176,6 +193,12 @@ impl Dataplane {
         tables::fill(&mut object, compiled, &rules)?;
         object.load_programs()?;
         object.array(CLOCK)?.set(0, Value(clock::now()), 0).map_err(Error::map("write", CLOCK))?;
+        let mut lessons = if object.learns() { identity::lessons(&self.pins, object.slots(), shown)? } else { Vec::new() };
+        // The program in force takes them, before the first packet that the new one decides. That one's rows are its own, and there may be none
+        // in force that this process can tell.
+        if let Some(before) = self.object.as_mut().filter(|object| object.learns()) {
+            tell(before, &mut lessons);
+        }
         let way = object.reads_answers().then_some(if self.kernel.links_on_egress { Way::Links } else { Way::Filters });
         let answers = answers::Plan::new(way, &settings.interfaces, interfaces, &self.pins)?;
         attach::apply((&plan, &answers), &settings.interfaces, &self.pins, &mut object, self.object.as_mut())?;
@@ -188,6 +211,7 @@ impl Dataplane {
             tracing::error!(%error, generation, "in force, but not noted beside the pins");
         }
         self.reads_answers = object.reads_answers();
+        tell(&mut object, &mut lessons);
         self.object = Some(object);
         let Plan { attach, replace: _, remove: _, missing } = plan;
         let mut attached: Vec<String> = attach.into_iter().map(|target| target.name.interface).collect();
@@ -270,10 +294,50 @@ impl Dataplane {
     /// # Errors
     /// If the kernel does not run the program that notes it.
     pub fn teach(&mut self, lesson: &Lesson) -> Result<Taught, Error> {
-        match self.object.as_mut().filter(|object| object.reads_answers()) {
+        match self.object.as_mut().filter(|object| object.learns()) {
             Some(object) => lesson.tell(object),
             None => Ok(Taught::Refused),
         }
+    }
+
+    /// Tells the generation in force that the device has shown these signals of it, by number.
+    ///
+    /// # Errors
+    /// As [`Self::teach`].
+    pub fn show(&mut self, Shown { device, signals }: &Shown) -> Result<Taught, Error> {
+        let Some(object) = &self.object else { return Ok(Taught::Refused) };
+        let signals = object.slots().set(signals);
+        self.teach(&Lesson::Signals { device: *device, signals })
+    }
+
+    /// Has the generation in force know a hello as these signals of it, by number. False: there is no room, or it is another process's.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn know_hello(&mut self, key: HelloKey, signals: &[u32]) -> Result<bool, Error> {
+        self.object.as_mut().map_or(Ok(false), |object| object.know_hello(key, signals))
+    }
+
+    /// Has the generation in force tell anew of facts that it has told of: whose device is still there shows them again.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn tell_again(&mut self) -> Result<(), Error> {
+        self.object.as_mut().map_or(Ok(()), Object::tell_again)
+    }
+
+    /// Devices in the kernel's table, with the signals of the generation in force that each has shown, and the second of the monotonic clock
+    /// in which it last did.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub fn devices(&self) -> Result<Vec<(Shown, u32)>, Error> {
+        let slots = self.object.as_ref().map(Object::slots);
+        let shown = |state: DeviceState| {
+            let signals = slots.map_or_else(Vec::new, |slots| slots.numbers(&state.signals).collect());
+            (Shown { device: Mac(state.mac), signals }, state.seen)
+        };
+        Ok(identity::states(&self.pins)?.into_iter().map(shown).collect())
     }
 
     /// The reader of the program's own log, once for each generation that this process loaded; `None` if the program has none.

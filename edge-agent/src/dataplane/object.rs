@@ -5,10 +5,11 @@ use std::io;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use edge_ebpf::abi::identity::{HelloKey, MAX_TOLD};
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Pool, Reason, RuleEntry, row_size};
 
 use super::error::Error;
-use super::identity::Identifying;
+use super::identity::{Identifying, Signals, Slots};
 use super::interface_hash::InterfaceHash;
 use super::kernel::Kernel;
 use super::names::Looking;
@@ -76,6 +77,7 @@ pub const DEVICE_ROWS: &str = "DEVICE_ROWS";
 pub const FACT_STATES: &str = "FACT_STATES";
 pub const SIGNAL_SETS: &str = "SIGNAL_SETS";
 pub const HELLO_KEYS: &str = "HELLO_KEYS";
+pub const TOLD: &str = "TOLD";
 pub const GROUP_OPS: &str = "GROUP_OPS";
 pub const MAC_FACTS: &str = "MAC_FACTS";
 pub const MAC_NODES: &str = "MAC_NODES";
@@ -125,6 +127,8 @@ pub struct Object {
     kernel: Kernel,
     sizes: Sizes,
     reads_answers: bool,
+    learns: bool,
+    signals: Signals,
 }
 
 impl Object {
@@ -203,7 +207,9 @@ impl Object {
         }
         let ebpf = loader.load(&elf).map_err(|error| Error::Load(Box::new(error)))?;
         drop(loader);
-        let mut object = Self { ebpf, kernel, sizes, reads_answers: kernel.names() && wants_answers(compiled) };
+        let reads_answers = kernel.names() && wants_answers(compiled);
+        let learns = kernel.names() && (compiled.names.is_some() || compiled.identity.is_some());
+        let mut object = Self { ebpf, kernel, sizes, reads_answers, learns, signals: identifying.signals() };
         looking.fill(&mut object)?;
         identifying.fill(&mut object)?;
         Ok(object)
@@ -219,6 +225,8 @@ impl Object {
         if self.reads_answers {
             let program = self.answers()?;
             load(ANSWERS_PROGRAM, || program.load())?;
+        }
+        if self.learns {
             let program = self.teacher()?;
             load(TEACH_PROGRAM, || program.load())?;
         }
@@ -240,7 +248,36 @@ impl Object {
         program.try_into().map_err(|error| Error::Program { name: ANSWERS_PROGRAM, source: Box::new(error) })
     }
 
-    /// The program that notes what the agent tells; only loaded where [`Self::reads_answers`].
+    /// Whether there is anything that the agent could tell this generation.
+    pub const fn learns(&self) -> bool {
+        self.learns
+    }
+
+    /// Which bits of a device its signals are.
+    pub const fn slots(&self) -> &Slots {
+        &self.signals.slots
+    }
+
+    /// Has the program know a hello as these signals, by number, from now on. False: there is no room for it.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn know_hello(&mut self, key: HelloKey, signals: &[u32]) -> Result<bool, Error> {
+        let mut known = std::mem::take(&mut self.signals);
+        let result = known.know_hello(self, key, signals);
+        self.signals = known;
+        result
+    }
+
+    /// Has the program tell the agent of facts anew that it was told of before.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn tell_again(&mut self) -> Result<(), Error> {
+        super::tables::write::<u64>(self, TOLD, &vec![0; MAX_TOLD as usize])
+    }
+
+    /// The program that notes what the agent tells; only loaded where [`Self::learns`].
     pub fn teacher(&mut self) -> Result<&mut Xdp, Error> {
         self.xdp(TEACH_PROGRAM)
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use aya::maps::{HashMap, Map};
+use edge_ebpf::abi::identity::DEVICE_WAYS;
 use edge_ebpf::abi::{FragmentKey, FragmentVerdict, MAX_FRAGMENTS};
 use edge_ebpf::inspect::flow::{self, FlowEntry};
 use edge_ebpf::inspect::learned::{self, LearnedEntry};
@@ -10,7 +11,7 @@ use edge_ebpf::inspect::learned::{self, LearnedEntry};
 use super::batch;
 use super::clock;
 use super::error::Error;
-use super::object::{FLOWS, FRAGMENTS, LEARNED};
+use super::object::{DEVICES, FLOWS, FRAGMENTS, LEARNED};
 use super::pins::Pins;
 use super::pod::{Plain, Value};
 use super::snapshot::TableUse;
@@ -29,7 +30,10 @@ pub fn uses(pins: &Pins) -> Result<Vec<TableUse>, Error> {
     let fragments = Some(fragments(pins)?);
     let learned = buckets::<LearnedEntry, { learned::WAYS }>(pins, ("learned", LEARNED), |entry| entry.is_live(second))?;
     let flows = buckets::<FlowEntry, { flow::WAYS }>(pins, ("flows", FLOWS), |entry| !entry.is_free())?;
-    Ok([fragments, learned, flows].into_iter().flatten().collect())
+    // Two places for each device that it was made for, see `identity::buckets`.
+    let devices = buckets::<u64, { DEVICE_WAYS }>(pins, ("devices", DEVICES), |entry| *entry != 0)?;
+    let devices = devices.map(|devices| TableUse { capacity: devices.capacity / 2, ..devices });
+    Ok([fragments, learned, flows, devices].into_iter().flatten().collect())
 }
 
 /// Counted by walking the keys: where one goes while it is stood on, the kernel begins anew, so that it is bounded, and then only a close

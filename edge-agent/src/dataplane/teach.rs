@@ -114,6 +114,26 @@ impl Lesson {
     }
 }
 
+/// Tells what devices have shown before. Those of the lessons that the program takes are not left.
+pub fn tell(object: &mut Object, lessons: &mut Vec<Lesson>) {
+    let before = lessons.len();
+    let mut error = None;
+    lessons.retain(|lesson| match lesson.tell(object) {
+        Ok(Taught::Watched) => false,
+        Ok(Taught::Refused | Taught::Unwatched) => true,
+        Err(why) => {
+            error = Some(why);
+            true
+        }
+    });
+    if let Some(error) = error {
+        tracing::warn!(%error, devices = lessons.len(), "what devices have shown before is not known to the kernel");
+    }
+    if before > lessons.len() {
+        tracing::info!(devices = before - lessons.len(), "the kernel was told what devices have shown before");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

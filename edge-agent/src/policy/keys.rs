@@ -253,5 +253,5 @@ static PORT_RANGE: Shape = text("a port or a range of ports", "^[0-9]{1,5}(-[0-9
 static BYTES: Shape = text("a signature", "^[0-9A-Fa-f? ]+$", "c2fe0005 ???????? 00020016");
 static PAYLOAD: Shape = text("a payload", "^[0-9A-Fa-f ]+$", "c2fe0005 00020016");
 static HOST: Shape = text("a name", "", "www.example.com");
-static ADDRESS: Shape = text("an address", "", "192.0.2.1");
+pub static ADDRESS: Shape = text("an address", "", "192.0.2.1");
 static RULE_NAME: Shape = text("a rule's id", "", "no-reporting");

@@ -25,6 +25,7 @@ use super::schema::{self, DomainListFile, Placed, Policy};
 use super::signature;
 use super::summary::Summary;
 use crate::config::AlwaysAllow;
+use crate::identity::inventory::Inventory;
 use crate::sources::Sources;
 use crate::sources::file::{Provenance, SourceError};
 
@@ -75,10 +76,25 @@ pub fn resolve(
     own_addresses: &[IpAddr],
     sources: &mut Sources,
 ) -> Result<Resolution, Problems> {
+    resolve_with(loaded, always_allow, own_addresses, &Inventory::default(), sources)
+}
+
+/// The same, with devices that are in groups whatever they show, or not.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with(
+    loaded: Loaded,
+    always_allow: &AlwaysAllow,
+    own_addresses: &[IpAddr],
+    inventory: &Inventory,
+    sources: &mut Sources,
+) -> Result<Resolution, Problems> {
     let Loaded { policies, problems } = loaded;
     sources.refresh();
     let mut resolver = Resolver {
         sources,
+        inventory,
         problems,
         resolved: Resolved::default(),
         places: Vec::new(),
@@ -95,6 +111,9 @@ pub fn resolve(
         resolver.policy(policy);
     }
     resolver.check_number_of_rules();
+    let groups =
+        |policy: &Policy| policy.groups.iter().map(|group| (policy.name.value.clone(), group.name.value.clone())).collect::<Vec<_>>();
+    inventory.check(&policies.iter().flat_map(groups).collect::<Vec<_>>(), &mut resolver.problems);
     let days = |day: fn(&Policy) -> Option<&Placed<Date>>| {
         policies.iter().filter_map(|policy| Some((policy.name.value.clone(), start_of(day(policy)?.value)?))).collect()
     };
@@ -129,6 +148,7 @@ fn end_of(day: Date) -> Option<i64> {
 
 pub(super) struct Resolver<'a> {
     sources: &'a mut Sources,
+    inventory: &'a Inventory,
     problems: Problems,
     pub(super) resolved: Resolved,
     /// Of each rule; `None` for the agent's own.
@@ -162,6 +182,7 @@ impl Resolver<'_> {
         for schema::Group { name, when } in groups {
             group_ids.insert(&name.value, GroupId(self.resolved.groups.len() as u32));
             let when = self.expression(id, when);
+            let when = self.with_inventory(when, &policy.name.value, &name.value);
             self.resolved.groups.push(Group { policy: id, name: name.value.clone(), when });
         }
         let mut destination_ids: HashMap<&str, DestinationId> = HashMap::new();

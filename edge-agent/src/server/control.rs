@@ -8,12 +8,14 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use edge_ebpf::packet::Mac;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::status::StatusSource;
+use crate::identity::report::DeviceSource;
 use crate::sources::guard::Shrink;
 use crate::telemetry::history::History;
 
@@ -22,6 +24,8 @@ mod report;
 pub use client::{AskError, ask};
 pub use report::{Count, InterfaceReport, RuleReport, SourceReport, StatusReport, TableReport, UninspectableReport};
 
+/// Devices in a part of an answer.
+const PART: usize = 1000;
 /// Bytes of a request; more than any has.
 const MAX_REQUEST: u64 = 4096;
 
@@ -39,6 +43,13 @@ pub enum Request {
         #[serde(default)]
         accept_shrink: bool,
     },
+    /// Answered by the [`DeviceReport`](crate::identity::report::DeviceReport)s of the devices whose MACs come behind that one, as many as a part
+    /// has; none at the end.
+    Devices { after: Option<u64> },
+    /// Answered by the [`DeviceReport`](crate::identity::report::DeviceReport) of the device with this MAC; nothing if it is not known.
+    Device { mac: u64 },
+    /// Answered by a [`Learned`](crate::identity::learn::Learned); nothing if the device is not known.
+    Learn { mac: u64 },
     /// Stops enforcing, removes every pin, and ends the agent; answered by the names of the links there were.
     Detach,
 }
@@ -87,14 +98,22 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// What is told without the loop.
+#[derive(Clone)]
+pub struct Asked {
+    pub status: StatusSource,
+    pub devices: DeviceSource,
+    pub history: Arc<History>,
+}
+
 /// Answers whoever connects, for as long as the future is polled.
-pub async fn serve(listener: UnixListener, status: StatusSource, history: Arc<History>, orders: mpsc::Sender<Order>) {
+pub async fn serve(listener: UnixListener, asked: Asked, orders: mpsc::Sender<Order>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (status, history, orders) = (Arc::clone(&status), Arc::clone(&history), orders.clone());
+                let (asked, orders) = (asked.clone(), orders.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &status, &history, &orders).await {
+                    if let Err(error) = converse(stream, &asked, &orders).await {
                         tracing::debug!(%error, "a conversation on the control socket ended early");
                     }
                 });
@@ -107,7 +126,7 @@ pub async fn serve(listener: UnixListener, status: StatusSource, history: Arc<Hi
     }
 }
 
-async fn converse(mut stream: UnixStream, status: &StatusSource, history: &History, orders: &mpsc::Sender<Order>) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, asked: &Asked, orders: &mpsc::Sender<Order>) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -116,7 +135,7 @@ async fn converse(mut stream: UnixStream, status: &StatusSource, history: &Histo
             return Ok(());
         }
         let answer = match serde_json::from_str(&line) {
-            Ok(request) => carry_out(request, status, history, orders).await,
+            Ok(request) => carry_out(request, asked, orders).await,
             Err(error) => Answer::Error(format!("no such request: {error}")),
         };
         let mut bytes = serde_json::to_vec(&answer)?;
@@ -125,21 +144,29 @@ async fn converse(mut stream: UnixStream, status: &StatusSource, history: &Histo
     }
 }
 
-async fn carry_out(request: Request, status: &StatusSource, history: &History, orders: &mpsc::Sender<Order>) -> Answer {
+async fn carry_out(request: Request, Asked { status, devices, history }: &Asked, orders: &mpsc::Sender<Order>) -> Answer {
+    let (status, devices) = (Arc::clone(status), Arc::clone(devices));
     match request {
-        Request::Status => {
-            let status = Arc::clone(status);
-            match tokio::task::spawn_blocking(move || status().map(|status| StatusReport::from(&status))).await {
-                Ok(report) => answer(report),
-                Err(error) => Answer::Error(error.to_string()),
-            }
-        }
+        Request::Status => told(move || status().map(|status| StatusReport::from(&status))).await,
+        Request::Devices { after } => told(move || Ok::<_, String>(devices(after.is_none()).reports(after.map(Mac), PART))).await,
+        Request::Device { mac } => told(move || Ok::<_, String>(devices(true).report(Mac(mac)))).await,
+        Request::Learn { mac } => told(move || Ok::<_, String>(devices(false).learn(Mac(mac)))).await,
         Request::Recent { count } => answer(Ok::<_, String>(history.newest(count))),
         Request::Reload { accept_shrink } => {
             let shrink = if accept_shrink { Shrink::Accept } else { Shrink::Hold };
             order(orders, |reply| Order::Reload { shrink, reply }).await
         }
         Request::Detach => order(orders, Order::Detach).await,
+    }
+}
+
+/// What takes a moment to find out.
+async fn told<T: Serialize + Send + 'static, E: ToString + Send + 'static>(
+    find_out: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Answer {
+    match tokio::task::spawn_blocking(find_out).await {
+        Ok(result) => answer(result),
+        Err(error) => Answer::Error(error.to_string()),
     }
 }
 
@@ -164,6 +191,8 @@ fn answer<T: Serialize>(result: Result<T, impl ToString>) -> Answer {
 mod tests {
     use super::*;
     use crate::agent::status::StatusError;
+    use crate::config::IdentityConfig;
+    use crate::identity::devices::Devices;
 
     #[test]
     fn a_request_is_one_word_and_an_answer_one_of_two() {
@@ -183,10 +212,14 @@ mod tests {
 
         let (orders, mut received) = mpsc::channel(1);
         let status: StatusSource = Arc::new(|| Err(StatusError("no maps".into())));
-        let server = tokio::spawn(serve(listener, status, Arc::new(History::new(1)), orders));
+        let known = Arc::new(Devices::open(folder.path(), 10, &IdentityConfig::default()));
+        let devices: DeviceSource = Arc::new(move |_| Arc::clone(&known));
+        let server = tokio::spawn(serve(listener, Asked { status, devices, history: Arc::new(History::new(1)) }, orders));
         let asking = path.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let reload = ask(&asking, Request::Reload { accept_shrink: true }).expect("an agent");
+            assert_eq!(ask(&asking, Request::Devices { after: None }).expect("an agent"), Ok(serde_json::json!([])));
+            assert_eq!(ask(&asking, Request::Learn { mac: 7 }).expect("an agent"), Ok(serde_json::Value::Null));
             (reload, ask(&asking, Request::Status).expect("an agent"))
         });
         match received.recv().await {

@@ -14,6 +14,8 @@ struct Assignment {
     range: (u64, u64),
     /// The organisation's words as [`normalise`] writes them.
     words: String,
+    /// As the registry has it.
+    name: Box<str>,
 }
 
 impl Registry {
@@ -21,6 +23,13 @@ impl Registry {
     pub fn ranges(&self, vendor: &str) -> impl Iterator<Item = (u64, u64)> {
         let words = normalise(vendor);
         self.0.iter().filter(move |assignment| words.len() > 2 && assignment.words.contains(&words)).map(|assignment| assignment.range)
+    }
+
+    /// The bits of the prefix that this MAC has, and the organisation that it was assigned to.
+    pub fn organisation(&self, mac: u64) -> Option<(u32, &str)> {
+        let of_mac = |assignment: &&Assignment| (assignment.range.0..=assignment.range.1).contains(&mac);
+        let Assignment { range: (first, last), name, .. } = self.0.iter().find(of_mac)?;
+        Some(((last - first).leading_zeros(), name))
     }
 
     /// All words of all names.
@@ -51,7 +60,7 @@ pub fn read(path: &Path) -> Result<Cached<Registry>, SourceError> {
                     let expected = "a line of the IEEE registry with an assignment of 24, 28 or 36 bits";
                     return Err(SourceError::Format { path: path.to_owned(), line, expected, way_out: WAY_OUT });
                 };
-                assignments.push(Assignment { range, words: normalise(name) });
+                assignments.push(Assignment { range, words: normalise(name), name: name.trim().into() });
             }
             [_, second, ..] if line == 1 && second == "Assignment" => {}
             _ => {
@@ -73,8 +82,8 @@ fn range(assignment: &str) -> Option<(u64, u64)> {
     Some((first, first | ((1 << host_bits) - 1)))
 }
 
-/// The first three fields of each record, with the line it begins on.
-fn records(text: &str) -> Vec<(usize, Vec<String>)> {
+/// The fields of each record of CSV (RFC 4180), with the line it begins on.
+pub(crate) fn records(text: &str) -> Vec<(usize, Vec<String>)> {
     let mut records = Vec::new();
     let (mut record, mut field) = (Vec::new(), String::new());
     let (mut line, mut begin, mut quoted) = (1, 1, false);

@@ -12,7 +12,7 @@ use edge_ebpf::abi::{Counter, Verdict};
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
-use crate::agent::status::{PolicyStatus, SourceStatus, Status, StatusError, StatusSource};
+use crate::agent::status::{DeviceCounts, PolicyStatus, SourceStatus, Status, StatusError, StatusSource};
 use crate::beside::{CopyCounts, CopyResult};
 use crate::dataplane::snapshot::{InterfaceSnapshot, RuleSnapshot, Snapshot, TableUse, XdpMode};
 use crate::telemetry::attempts::{Attempt, Attempts, Tally};
@@ -76,6 +76,7 @@ fn families(status: &Status, reports: &ReportCounts, attempts: &[Attempt], copie
         sources,
         load_failures,
         last_failure,
+        devices: DeviceCounts { known, changes },
         snapshot,
     } = status;
 
@@ -125,6 +126,9 @@ fn families(status: &Status, reports: &ReportCounts, attempts: &[Attempt], copie
             .with_each(CopyKind::ALL.iter().flat_map(|kind| CopyResult::ALL.map(|result| (*kind, result))), |(kind, result), family| {
                 family.add(&[("kind", kind.name()), ("result", result.name())], whole(copies.get(kind, result)));
             }),
+        Family::gauge("edge_devices", "Devices that the agent knows, of which one or more facts were seen.").with(&[], whole(*known)),
+        Family::counter("edge_device_changes_total", "Devices that showed what contradicts what they were known by, by kind of fact.")
+            .with_each(changes, |(kind, count), family| family.add(&[("kind", kind)], whole(*count))),
         Family::counter("edge_scrape_failures_total", "Scrapes answered with an error because the kernel's counters could not be read.")
             .with(&[], whole(scrape_failures)),
     ]);

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use edge_ebpf::engine::Side;
 
-use crate::corpus_case::{Case, frame::ExpectCase, policy::rule_name};
+use crate::corpus_case::frame::{ExpectCase, FrameCase};
+use crate::corpus_case::{Case, policy::rule_name};
 use crate::trio::Engines;
 
 fn files() -> Vec<PathBuf> {
@@ -22,6 +23,29 @@ fn every_case_holds_in_every_engine() {
     assert!(!files.is_empty(), "an empty corpus proves nothing");
     let failures: Vec<String> = files.iter().flat_map(|path| check(path, &read(path))).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// As `./x differential` writes what it finds.
+#[test]
+fn a_case_says_the_same_when_it_is_written_again() {
+    let nested = serde_yaml::from_str(
+        r#"
+about: groups within groups
+policies: []
+devices: {some: {all: [{not: {any: [[["64:09:80:00:00:00", "64:09:80:ff:ff:ff"]], {all: []}]}}, {any: []}]}}
+frames: []
+counters: {}
+"#,
+    );
+    let cases = files().iter().map(|path| read(path)).chain([nested.expect("a case")]).collect::<Vec<Case>>();
+    for case in cases {
+        let written = serde_yaml::to_string(&case).unwrap_or_else(|error| panic!("{}: {error}", case.about));
+        let again: Case = serde_yaml::from_str(&written).unwrap_or_else(|error| panic!("{error}:\n{written}"));
+        assert_eq!(format!("{:?}", again.resolved()), format!("{:?}", case.resolved()));
+        assert_eq!(again.conduct(), case.conduct());
+        assert!(again.frames.iter().map(FrameCase::bytes).eq(case.frames.iter().map(FrameCase::bytes)), "{}", case.about);
+        assert!(again.frames.iter().map(|frame| &frame.expect).eq(case.frames.iter().map(|frame| &frame.expect)), "{}", case.about);
+    }
 }
 
 fn read(path: &Path) -> Case {

@@ -21,11 +21,11 @@ use crate::namespace::{Namespace, ip, privileged};
 use crate::policies::all;
 use crate::sender::Sender;
 
-const HEAD: &str = "apiVersion: edge/v1\nkind: Policy\nmetadata: {name: p, title: t}\nspec:\n";
+pub const HEAD: &str = "apiVersion: edge/v1\nkind: Policy\nmetadata: {name: p, title: t}\nspec:\n";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An agent in a namespace of its own, whose inside interface is `lan`. Killed when dropped; what it enforces goes with the namespace.
-struct Agent {
+pub struct Agent {
     namespace: Namespace,
     folder: tempfile::TempDir,
     child: Option<Child>,
@@ -54,19 +54,19 @@ impl Agent {
     }
 
     /// The same with `lan`.
-    fn with_lan(test: &str) -> Option<Self> {
+    pub fn with_lan(test: &str) -> Option<Self> {
         let this = Self::configured(test)?;
         this.namespace.veth("lan", "device");
         Some(this)
     }
 
     /// Runs it until it is ready.
-    fn started(&mut self) -> StatusReport {
+    pub fn started(&mut self) -> StatusReport {
         self.start();
         self.until("ready", |report| report.ready)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -86,28 +86,28 @@ impl Agent {
         self.replace("list.txt", &(0..addresses).map(|number| format!("192.0.2.{}\n", 2 * number)).collect::<String>());
     }
 
-    fn replace(&self, name: &str, text: &str) {
+    pub fn replace(&self, name: &str, text: &str) {
         fs::write(self.path("next"), text).expect("a file");
         fs::rename(self.path("next"), self.path(name)).expect("renamed");
     }
 
-    fn command(&self, command: &str) -> Command {
+    pub fn command(&self, command: &str) -> Command {
         let mut agent = Command::new(env!("CARGO_BIN_EXE_edge-agent"));
         agent.arg("--config").arg(self.path("agent.yaml")).arg(command);
         agent
     }
 
-    fn run(&self, command: &str) -> Output {
+    pub fn run(&self, command: &str) -> Output {
         self.command(command).output().expect("the agent's binary")
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let log = fs::File::options().append(true).create(true).open(self.path("log")).expect("a file");
         self.child = Some(self.command("run").stderr(log).stdin(Stdio::null()).spawn().expect("the agent's binary"));
     }
 
     /// What the agent says once `done` is true of it.
-    fn until(&mut self, what: &str, done: impl Fn(&StatusReport) -> bool) -> StatusReport {
+    pub fn until(&mut self, what: &str, done: impl Fn(&StatusReport) -> bool) -> StatusReport {
         let start = Instant::now();
         loop {
             let report = self.status();
@@ -127,12 +127,21 @@ impl Agent {
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// As at a reboot: it ends in good order, and the kernel has forgotten all of it.
+    pub fn reboot(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        // SAFETY: no memory is passed, and the process is this one's child, which was not waited for.
+        assert_eq!(unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) }, 0);
+        assert!(child.wait().expect("it ran").success(), "{}", self.log());
+        self.namespace.pins().remove().expect("removed");
+    }
+
     /// Ends the process as a crash does.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("it runs");
             child.wait().expect("it ran");

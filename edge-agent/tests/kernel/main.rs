@@ -4,6 +4,7 @@
 mod agent;
 mod answers;
 mod beside;
+mod identity;
 mod log;
 mod namespace;
 mod policies;

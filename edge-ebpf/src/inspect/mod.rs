@@ -21,7 +21,12 @@ use crate::{
         quic::{self, Initial},
         tls::Hello,
     },
-    packet::{Packet, access::Frame, payload::Segment, protocol},
+    packet::{
+        Packet,
+        access::{Frame, opaque},
+        payload::Segment,
+        protocol,
+    },
 };
 use flow::{Flow, state};
 
@@ -62,6 +67,15 @@ pub struct Shown {
     pub learned: [u32; learned::WAYS],
     /// Bits of the signatures that it or its flow shows.
     pub signatures: u32,
+}
+
+impl Shown {
+    /// Of zeros that it knows the compiler makes a call in the kernel, which takes them byte by byte.
+    #[inline(always)]
+    fn none() -> Self {
+        let none = opaque(0) as u32;
+        Self { names: [none; NAMES], learned: [none; learned::WAYS], signatures: none }
+    }
 }
 
 /// What the steps leave to each other, apart from their buffers.
@@ -211,7 +225,7 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
     let (_, port) = packet.ports(frame);
     memory.with(|state| {
         state.payload = Span::new(start, end);
-        state.shown = Shown::default();
+        state.shown = Shown::none();
         state.keeps = 0;
         state.carried = Carried::Nothing as u32;
         state.flow_hash = 0;
@@ -223,6 +237,11 @@ pub fn begin(frame: &Frame<'_>, packet: &Packet, interest: Interest, memory: &mu
     if !tcp && packet.protocol != protocol::UDP {
         memory.with(|state| state.showing |= if learned { Showing::SHOWS } else { 0 });
         return Read::Nothing;
+    }
+    if !tcp && port == DNS_PORT && interest.names && !interest.signatures {
+        // Nothing is remembered of such a flow: names mark those of segments, and the agent those of QUIC's Initials.
+        memory.with(|state| state.showing |= if learned { Showing::SHOWS } else { 0 });
+        return Read::DnsOverUdp;
     }
     let hash = memory.flow_hash(frame, packet);
     let segment = if tcp { packet.segment(frame) } else { Segment::default() };
@@ -385,6 +404,12 @@ fn requested(state: &mut State, reading: Reading, concerns: bool) {
 }
 
 impl State {
+    /// Whether [`settle`] has anything to do.
+    #[inline(always)]
+    pub fn settles(&self) -> bool {
+        self.flow_hash != 0 && (self.next != self.flow || self.next_if_passed != self.flow || self.keeps != 0)
+    }
+
     #[inline(always)]
     fn block(&mut self, reason: Reason) {
         self.showing |= ((reason as u32 + 1) << Showing::OBSTACLE) & self.watched;

@@ -108,8 +108,6 @@ impl Span {
 pub trait Names {
     /// As [`Labels::wire`]; what was walked is kept for [`Self::row`].
     fn wire(&mut self, at: usize, end: usize) -> Walked;
-    /// As [`Labels::text`]; what was walked is kept for [`Self::row`].
-    fn text(&mut self, at: usize, end: usize) -> Walked;
     /// Row of the name that was walked last, see [`table::find`].
     fn row(&mut self) -> u32;
 }
@@ -121,14 +119,17 @@ pub struct Here<'a, B, T> {
     pub labels: &'a mut Labels,
 }
 
+impl<B: Bytes, T: NameStorage> Here<'_, B, T> {
+    /// As [`Labels::text`]; what was walked is kept for [`Names::row`].
+    pub fn text(&mut self, at: usize, end: usize) -> Walked {
+        self.labels.text(self.bytes, self.table, at, end)
+    }
+}
+
 impl<B: Bytes, T: NameStorage> Names for Here<'_, B, T> {
     #[inline(always)]
     fn wire(&mut self, at: usize, end: usize) -> Walked {
         self.labels.wire(self.bytes, self.table, at, end)
-    }
-    #[inline(always)]
-    fn text(&mut self, at: usize, end: usize) -> Walked {
-        self.labels.text(self.bytes, self.table, at, end)
     }
     #[inline(always)]
     fn row(&mut self) -> u32 {

@@ -5,7 +5,7 @@
 
 use super::{Reading, Span};
 use crate::{
-    packet::access::{Bytes, at_most_8, forget},
+    packet::access::{Bytes, at_most_8, forget, opaque},
     turns::{Turn, take},
 };
 
@@ -195,11 +195,21 @@ pub struct Hello {
     pub ech: u32,
 }
 
+impl Hello {
+    /// Of zeros that it knows the compiler makes a call in the kernel, which takes them byte by byte.
+    #[inline(always)]
+    fn none() -> Self {
+        let none = opaque(0) as u32;
+        let nowhere = Span { start: none, end: none };
+        Self { name: nowhere, alpn: nowhere, ech: none }
+    }
+}
+
 /// Reads a hello's body, from behind the message's header at `start` to before `end`. `hello` is complete where this says
 /// [`Reading::Name`] or [`Reading::NoName`].
 #[inline(always)]
 pub fn hello(bytes: &impl Bytes, start: usize, end: usize, hello: &mut Hello) -> Reading {
-    *hello = Hello::default();
+    *hello = Hello::none();
     // Version, random, length of the session ID.
     let Some(fixed) = bytes.view::<35>(start) else { return Reading::Malformed };
     let random = [fixed.u64::<2>(), fixed.u64::<10>(), fixed.u64::<18>()];

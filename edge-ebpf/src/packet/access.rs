@@ -15,7 +15,7 @@ const MAX_OFFSET: usize = 0x3fff;
 
 /// Hides a value's origin from the optimiser, so that it neither recomputes a checked pointer nor drops a mask that only the verifier needs.
 #[inline(always)]
-pub(crate) fn opaque(value: usize) -> usize {
+pub fn opaque(value: usize) -> usize {
     #[cfg(target_arch = "bpf")]
     {
         let mut value = value;

@@ -79,7 +79,7 @@ pub struct Packet {
     pub destination: Address,
     /// Identification of the fragmented datagram; 0 in a whole packet.
     pub id: u32,
-    /// Index into the service classes, see [`crate::abi::service`].
+    /// Index into the service classes, see [`crate::abi::service`]; where no service was read, one that is no port's.
     pub service: usize,
     /// Why this packet cannot be inspected; what was found before that is filled in.
     pub fault: Option<Reason>,
@@ -98,7 +98,7 @@ impl Packet {
             fragment: Fragment::Whole,
             destination: Address::default(),
             id: 0,
-            service: 0,
+            service: service::PROTOCOL,
             fault: None,
         };
         let next = ethernet::parse(frame, &mut packet);
@@ -136,10 +136,8 @@ impl Packet {
     /// Source and destination port of a TCP or UDP packet whose transport header was read, else zero.
     #[inline(always)]
     pub fn ports(&self, frame: &Frame<'_>) -> (u16, u16) {
-        // Ports have the lowest indices. A packet whose service was not read has index 0, which is also that of TCP's port 0.
-        let is_unread =
-            self.service == 0 && (self.protocol != protocol::TCP || self.fault.is_some() || matches!(self.fragment, Fragment::Later));
-        if is_unread || self.service >= service::ICMP {
+        // Ports have the lowest indices.
+        if self.service >= service::ICMP {
             return (0, 0);
         }
         match frame.view::<4>(self.transport) {

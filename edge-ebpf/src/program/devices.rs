@@ -14,7 +14,11 @@ use edge_ebpf::{
     packet::{Address, Mac, access::bounded},
 };
 
-use super::{atomic, clock, constants, maps, secret::Secret, tables::edge_mac_class};
+use super::{
+    atomic, clock, constants, maps,
+    secret::Secret,
+    tables::{NO_CLASS, edge_mac_class},
+};
 
 /// A device under computation: for packets, and for what the agent tells, which a packet may interrupt.
 #[map]
@@ -127,6 +131,9 @@ pub fn note_set(set: &SignalSet) {
 pub extern "C" fn edge_note_signals(mac: u64, scratch: u32) -> u32 {
     let Some(Computed { signals, membership: _ }) = computed(scratch) else { return 0 };
     let class = edge_mac_class(mac);
+    if class == NO_CLASS {
+        return NO_CLASS;
+    }
     let [a, b, c, d] = *signals;
     let shows = a | b | c | d != 0;
     let (mut entry, mut index) = find(Mac(mac));

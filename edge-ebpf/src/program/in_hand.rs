@@ -1,7 +1,7 @@
 //! The packet in hand, for the functions that the verifier checks by themselves: they take numbers only.
 
 use aya_ebpf::{bindings::xdp_md, macros::map, maps::PerCpuArray, programs::XdpContext};
-use edge_ebpf::packet::Packet;
+use edge_ebpf::packet::{Packet, access::opaque};
 
 use super::{constants, frame::Context};
 
@@ -13,17 +13,24 @@ static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
 #[derive(Clone, Copy)]
 pub struct Found {
-    /// Where the row of the device is.
+    /// Where the device's row is: [`NOT_ASKED`] yet, or [`super::tables::NO_CLASS`].
     pub device: u32,
+    /// Of the frame, in bytes; 0: the kernel is to be asked, which costs a call.
+    pub length: u32,
     /// Bits of an [`edge_ebpf::inspect::Showing`].
     pub showing: u32,
     /// Not 0: it was looked into.
     pub inspected: u32,
+    /// Not 0: something of its flow is to be remembered.
+    pub settles: u32,
     /// Why it could not be inspected, plus one; 0: it could.
     pub reason: u32,
     /// Not 0: the frame was copied for the agent.
     pub copied: u32,
 }
+
+/// In a row's place.
+pub const NOT_ASKED: u32 = u32::MAX - 1;
 
 /// `None`: there is no such place, which the kernel rules out.
 #[inline(always)]
@@ -39,11 +46,24 @@ pub fn put(packet: &Packet) -> bool {
     if constants::looks_inside()
         && let Some(found) = found()
     {
-        // Nothing yet.
-        *found = Found { device: 0, showing: 0, inspected: 0, reason: 0, copied: 0 };
+        // Nothing yet. Of zeros that it knows the compiler makes a call, which takes them byte by byte.
+        let none = opaque(0) as u32;
+        *found = Found { device: NOT_ASKED, length: none, showing: none, inspected: none, settles: none, reason: none, copied: none };
     }
     // SAFETY: a live map value of this CPU, see `count`.
     unsafe { place.write(*packet) };
+    true
+}
+
+/// Puts a plain packet there, with what is known of it already. False: as [`put`].
+#[inline(always)]
+pub fn put_plain(packet: &Packet, device: u32, length: u32) -> bool {
+    if !put(packet) {
+        return false;
+    }
+    if let Some(found) = found() {
+        (found.device, found.length) = (device, length);
+    }
     true
 }
 

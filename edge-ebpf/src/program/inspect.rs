@@ -28,7 +28,7 @@ use super::{
     frame::Context,
     in_hand, learned, maps, names,
     secret::Secret,
-    tables::{Tables, edge_mac_class},
+    tables::{NO_CLASS, Tables, edge_mac_class},
 };
 
 /// The rows of what the packet shows.
@@ -46,7 +46,7 @@ pub fn may_watch(device: u32) -> bool {
 #[inline(always)]
 pub fn concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     if packet.protocol == protocol::TCP || packet.protocol == protocol::UDP {
-        if is_flow_known(frame, packet) || payload_concerns(frame, packet) {
+        if payload_concerns(frame, packet) || is_flow_known(frame, packet) {
             return true;
         }
     }
@@ -75,14 +75,20 @@ pub fn payload_concerns(frame: &Frame<'_>, packet: &Packet) -> bool {
     if port == DNS_PORT || constants::signature_count() != 0 {
         return true;
     }
-    let Some(first) = frame.view::<2>(start) else { return end - start < 2 };
-    let first = first.u8::<0>();
+    let Some(first) = frame.view::<4>(start) else { return end - start < 4 };
+    if end - start < 4 {
+        return true;
+    }
     if tcp {
-        // A handshake, or the letter of a method.
-        first == 22 || first.wrapping_sub(b'A') < 26
+        // A handshake, or a method: they have three letters at the least. Of other data few begin so.
+        let is_letter = |byte: u8| byte.wrapping_sub(b'A') < 26;
+        match first.u8::<0>() {
+            22 => first.u8::<1>() == 3,
+            byte => is_letter(byte) && is_letter(first.u8::<1>()) && is_letter(first.u8::<2>()),
+        }
     } else {
         // A long header.
-        first & 0xc0 == 0xc0
+        first.u8::<0>() & 0xc0 == 0xc0
     }
 }
 
@@ -96,8 +102,9 @@ fn flow_hash(frame: &Frame<'_>, packet: &Packet) -> u64 {
 #[inline(never)]
 pub extern "C" fn edge_inspect_begin(context: *mut xdp_md) -> u32 {
     let (Some(packet), Some(found)) = (in_hand::get(), in_hand::found()) else { return 0 };
-    if !constants::identifies() {
-        found.device = constants::row(edge_mac_class(packet.device.0));
+    if found.device == in_hand::NOT_ASKED {
+        let class = edge_mac_class(packet.device.0);
+        found.device = if class == NO_CLASS { NO_CLASS } else { constants::row(class) };
     }
     let interest = interest(found.device);
     let looked_into = packet.fault.is_none() && !matches!(packet.family, Family::None) && !matches!(packet.fragment, Fragment::Later);
@@ -138,6 +145,7 @@ pub extern "C" fn edge_inspect_finish(what: u32) -> u32 {
     let concerns = matches!(reading, Reading::Name) && buffers.state.number != 0 && edge_concerns(found.device, buffers.state.number) != 0;
     let showing = inspect::finish(&mut buffers.state, read, reading, concerns);
     found.showing = showing.bits();
+    found.settles = buffers.state.settles().into();
     if showing.shows() {
         note_rows();
     }
@@ -293,13 +301,16 @@ pub extern "C" fn edge_answer_query(context: *mut xdp_md) -> u32 {
     if answered { xdp_action::XDP_TX } else { xdp_action::XDP_DROP }
 }
 
+/// Whether anything follows from the packet in hand that is to be remembered.
+#[inline(always)]
+pub fn settles() -> bool {
+    in_hand::found().is_some_and(|found| found.settles != 0)
+}
+
 /// Remembers what follows from the packet in hand.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_settle(context: *mut xdp_md, passes: u32) -> u32 {
-    if in_hand::found().is_some_and(|found| found.inspected == 0) {
-        return 0;
-    }
     inspect::settle(passes != 0, &mut Program(context));
     0
 }

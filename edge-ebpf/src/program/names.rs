@@ -22,7 +22,7 @@ use edge_ebpf::{
         table::{self, NameBucket, NameStorage},
         tls::{self, Joiner, Opening},
     },
-    packet::access::{Held, bounded},
+    packet::access::{Held, HeldMut, bounded},
 };
 
 use super::{constants, frame::Context, maps};
@@ -34,7 +34,10 @@ pub struct Buffers {
     /// Bucket of the remote among learned addresses.
     pub learned_place: u32,
     pub labels: Labels,
-    /// Behind the eight bytes that are read before a name; of these and it.
+    /// Number of the name that was walked last.
+    number: u64,
+    /// Where the name begins, behind at least eight bytes that are read before it, and where it ends.
+    text_start: u64,
     text_length: u64,
     text: [u8; TEXT],
     /// A ClientHello in pieces, behind eight bytes as well; and the same out of its records.
@@ -49,8 +52,10 @@ const BYTES: usize = 8192;
 const BEFORE: usize = 8;
 /// Bytes of a name with what bounds it.
 const NAME: usize = 256;
+/// Bytes that are copied in place, where the name is in them: a call of the kernel's costs as much as half a walk.
+const NEAR: usize = 64;
 
-const _: () = assert!(BEFORE + KEPT == BYTES / 2 && BEFORE + NAME <= TEXT / 2);
+const _: () = assert!(BEFORE + KEPT == BYTES / 2 && BEFORE + NEAR + NAME <= TEXT / 2);
 
 #[map]
 static BUFFERS: PerCpuArray<Buffers> = PerCpuArray::with_max_entries(1, 0);
@@ -60,9 +65,10 @@ impl Buffers {
     #[inline(always)]
     pub fn text(&self, to: &mut [u8; NAME]) {
         *to = [0; NAME];
-        let length = bounded::<{ NAME - 1 }>((self.text_length as usize).wrapping_sub(BEFORE));
+        let length = bounded::<{ NAME - 1 }>((self.text_length as usize).wrapping_sub(self.text_start as usize));
+        let from = (&raw const self.text).cast::<u8>().wrapping_add(bounded::<{ TEXT / 2 - 1 }>(self.text_start as usize));
         // SAFETY: both have that many bytes.
-        unsafe { bpf_probe_read_kernel((&raw mut *to).cast(), length as u32, (&raw const self.text[BEFORE]).cast()) };
+        unsafe { bpf_probe_read_kernel((&raw mut *to).cast(), length as u32, from.cast()) };
     }
 }
 
@@ -106,15 +112,12 @@ impl Names for Steps {
             return Walked::CUT;
         }
         let walked = Walked(edge_name_wire());
-        if walked.is_fault() { walked } else { Walked((walked.end() - BEFORE + at) as u64) }
-    }
-    #[inline(always)]
-    fn text(&mut self, at: usize, end: usize) -> Walked {
-        if load_name(self.0, at, end) { Walked(edge_name_text()) } else { Walked::MALFORMED }
+        let start = buffers().map_or(0, |buffers| buffers.text_start as usize);
+        if walked.is_fault() { walked } else { Walked((walked.end() - start + at) as u64) }
     }
     #[inline(always)]
     fn row(&mut self) -> u32 {
-        edge_name_number()
+        buffers().map_or(0, |buffers| buffers.number as u32)
     }
 }
 
@@ -127,7 +130,24 @@ fn context(raw: *mut xdp_md) -> Context<false> {
 #[inline(always)]
 fn load_text(raw: *mut xdp_md, at: usize, length: usize) -> bool {
     let Some(buffers) = buffers() else { return false };
+    if length <= NEAR
+        && let Some(near) = context(raw).frame().view::<NEAR>((at + length).wrapping_sub(NEAR))
+    {
+        buffers.text_start = (BEFORE + NEAR - length) as u64;
+        buffers.text_length = (BEFORE + NEAR) as u64;
+        let mut text = HeldMut::new(&mut buffers.text);
+        text.set_text(BEFORE, near.text::<0>());
+        text.set_text(BEFORE + 8, near.text::<8>());
+        text.set_text(BEFORE + 16, near.text::<16>());
+        text.set_text(BEFORE + 24, near.text::<24>());
+        text.set_text(BEFORE + 32, near.text::<32>());
+        text.set_text(BEFORE + 40, near.text::<40>());
+        text.set_text(BEFORE + 48, near.text::<48>());
+        text.set_text(BEFORE + 56, near.text::<56>());
+        return true;
+    }
     let length = bounded::<{ NAME - 1 }>(length - 1) + 1;
+    buffers.text_start = BEFORE as u64;
     buffers.text_length = (BEFORE + length) as u64;
     let text = &raw mut buffers.text[BEFORE];
     // SAFETY: that many bytes lie behind the place, and the kernel checks the frame's bounds.
@@ -145,32 +165,17 @@ pub fn held_from(buffers: &Buffers, start: usize) -> *const u8 {
     (&raw const buffers.bytes).cast::<u8>().wrapping_add(bounded::<{ BYTES / 2 - 1 }>(start))
 }
 
-/// Walks the name in the text, in DNS wire form. Returns a [`Walked`]: the text's offset behind it.
+/// Walks the name in the text, in DNS wire form, and looks it up. Returns a [`Walked`]: the text's offset behind it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_name_wire() -> u64 {
-    let Some(Buffers { labels, text, text_length, .. }) = buffers() else { return Walked::MALFORMED.0 };
-    let length = *text_length as usize;
-    labels.wire(&Held::new(text, length), &Table, BEFORE, length).0
-}
-
-/// Walks the name in the text, as it stands in a hello or request.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn edge_name_text() -> u64 {
-    let Some(Buffers { labels, text, text_length, .. }) = buffers() else { return Walked::MALFORMED.0 };
-    let length = *text_length as usize;
-    labels.text(&Held::new(text, length), &Table, BEFORE, length).0
-}
-
-/// Number of the name that was walked last.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn edge_name_number() -> u32 {
-    match buffers() {
-        Some(buffers) => table::find(&Table, &buffers.labels),
-        None => 0,
+    let Some(Buffers { labels, number, text, text_start, text_length, .. }) = buffers() else { return Walked::MALFORMED.0 };
+    let (start, end) = (*text_start as usize, *text_length as usize);
+    let walked = labels.wire(&Held::new(text, end), &Table, start, end);
+    if !walked.is_fault() {
+        *number = table::find(&Table, labels).into();
     }
+    walked.0
 }
 
 /// Number of a name in DNS wire form.
@@ -179,8 +184,9 @@ pub fn number_of(wire: &[u64; NAME_WORDS]) -> u32 {
     let Some(buffers) = buffers() else { return 0 };
     // SAFETY: the text has room for so many bytes behind its first eight.
     unsafe { (&raw mut buffers.text[BEFORE]).cast::<[u64; NAME_WORDS]>().write(*wire) };
+    buffers.text_start = BEFORE as u64;
     buffers.text_length = (BEFORE + NAME) as u64;
-    if Walked(edge_name_wire()).is_fault() { 0 } else { edge_name_number() }
+    if Walked(edge_name_wire()).is_fault() { 0 } else { buffers.number as u32 }
 }
 
 /// A [`Reading`] of the payload as a DNS message over UDP; what was asked is in the state.
@@ -259,13 +265,12 @@ pub extern "C" fn edge_name_of_text(reading: u32, otherwise: u32) -> u32 {
     if reading != Reading::Name as u32 {
         return reading;
     }
-    if Walked(edge_name_text()).is_fault() {
+    let Some(Buffers { state, labels, text, text_start, text_length, .. }) = buffers() else { return otherwise };
+    let (start, end) = (*text_start as usize, *text_length as usize);
+    if labels.text(&Held::new(text, end), &Table, start, end).is_fault() {
         return otherwise;
     }
-    let number = edge_name_number();
-    if let Some(buffers) = buffers() {
-        buffers.state.number = number;
-    }
+    state.number = table::find(&Table, labels);
     reading
 }
 
@@ -372,7 +377,7 @@ pub extern "C" fn edge_name_tls_joined() -> u32 {
 #[inline(never)]
 pub extern "C" fn edge_name_tls_hello(start: u64, end: u64) -> u32 {
     let Some(buffers) = buffers() else { return Reading::TooLong as u32 };
-    let Buffers { state, bytes, bytes_length, text, text_length, .. } = buffers;
+    let Buffers { state, bytes, bytes_length, text, text_start, text_length, .. } = buffers;
     (state.body, state.in_pieces) = (Span::new(start as usize, end as usize), 1);
     let reading = tls::hello(&Held::new(bytes, *bytes_length as usize), start as usize, end as usize, &mut state.hello);
     let Span { start, end } = state.hello.name;
@@ -381,6 +386,7 @@ pub extern "C" fn edge_name_tls_hello(start: u64, end: u64) -> u32 {
         return named(reading, false);
     }
     let length = bounded::<{ NAME - 1 }>(length);
+    *text_start = BEFORE as u64;
     *text_length = (BEFORE + length) as u64;
     let from = (&raw const *bytes).cast::<u8>().wrapping_add(bounded::<{ BYTES / 2 - 1 }>(start as usize));
     // SAFETY: the text has that many bytes, and so have the bytes behind any place in their lower half.

@@ -15,6 +15,8 @@ use super::{
 /// `LINEAR`: for kernels before 5.18. `PLAIN`: the packet is not in hand yet.
 pub struct Kernel<const LINEAR: bool, const PLAIN: bool> {
     pub arrival: Arrival,
+    /// The packet is in hand, to be looked into.
+    pub is_deferred: bool,
 }
 
 impl<const LINEAR: bool, const PLAIN: bool> Shows for Kernel<LINEAR, PLAIN> {
@@ -57,7 +59,12 @@ impl<const LINEAR: bool, const PLAIN: bool> Observer for Kernel<LINEAR, PLAIN> {
         if PLAIN {
             let defers = constants::has_names() && inspect::may_watch(device) && inspect::concerns(frame, packet)
                 || constants::identifies() && facts::concerns(frame, packet);
-            return if defers { Showing::DEFER } else { Showing::NONE };
+            if !defers {
+                return Showing::NONE;
+            }
+            // Here, where there is one way to it: the verifier would follow all that lead to the decision's end.
+            self.is_deferred = in_hand::put_plain(packet, device, self.arrival.length);
+            return Showing::DEFER;
         }
         // What it shows is asked without a branch: the verifier would follow both ways from each word to the next.
         Showing::from_bits(in_hand::found().map_or(0, |found| found.showing)).that_shows()

@@ -80,7 +80,7 @@ impl Nodes for MapNodes {
 }
 
 /// What the look-ups that are functions say where a table lacks an entry.
-const NO_CLASS: u32 = u32::MAX;
+pub const NO_CLASS: u32 = u32::MAX;
 
 /// A look-up as a function of its own, which the verifier checks once and not wherever it is wanted.
 #[unsafe(no_mangle)]

@@ -31,7 +31,7 @@ use super::{
 pub fn edge_inside(context: XdpContext) -> u32 {
     // Not plain, or it has to be looked into; or it failed, and will again, where that is logged.
     let action = edge_plain(context.ctx);
-    let action = if action == FAILED { edge_any_inside(context.ctx) } else { action };
+    let action = if action >= FAILED && action != REJECTED { edge_any_inside(context.ctx, u32::from(action == DEFERRED)) } else { action };
     if action == REJECTED { edge_answer(context.ctx) } else { action }
 }
 
@@ -82,9 +82,10 @@ const IN_HAND: bool = true;
 
 type Decide = extern "C" fn(*mut xdp_md) -> u32;
 
-/// No XDP actions: an answer is due; a table lacks an entry that it must have.
+/// No XDP actions: an answer is due; the packet is in hand, and to be looked into; it is not plain, or a table lacks an entry that it must have.
 const REJECTED: u32 = u32::MAX;
-const FAILED: u32 = u32::MAX - 1;
+const DEFERRED: u32 = u32::MAX - 1;
+const FAILED: u32 = u32::MAX - 2;
 
 /// Reads any packet and puts it in hand. 0: there is no such place, which the kernel rules out.
 #[unsafe(no_mangle)]
@@ -134,11 +135,14 @@ pub extern "C" fn edge_answer(context: *mut xdp_md) -> u32 {
 #[inline(always)]
 fn plain(context: &Context<SCATTERED>, packet: &Packet, tables: impl engine::Tables) -> u32 {
     // The whole of a plain packet is in the frame's first buffer.
-    match judge::<SCATTERED, true>(context, packet, Side::Inside, context.linear_length(), tables) {
+    let arrival = Arrival { context: context.raw(), length: context.linear_length() };
+    let mut observer = Kernel { arrival, is_deferred: false };
+    match judge::<SCATTERED, true>(context, packet, Side::Inside, tables, &mut observer) {
         Some(Verdict::Pass) => xdp_action::XDP_PASS,
         Some(Verdict::Drop) => xdp_action::XDP_DROP,
         Some(Verdict::Reject) if in_hand::edge_plain_in_hand(context.raw()) != 0 => REJECTED,
         Some(Verdict::Reject) => xdp_action::XDP_DROP,
+        None if observer.is_deferred => DEFERRED,
         None => FAILED,
     }
 }
@@ -152,18 +156,18 @@ fn outside<const LINEAR: bool>(context: &Context<LINEAR>, decide: Decide) -> u32
     decide(context.raw())
 }
 
-/// Any frame from a device: reads the packet, looks into it where a rule is about names, and has it decided about.
+/// Any frame from a device: reads the packet if it is not in hand, looks into it where a rule is about names, and has it decided about.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn edge_any_inside(context: *mut xdp_md) -> u32 {
-    whole(context, Side::Inside, edge_decide_inside)
+pub extern "C" fn edge_any_inside(context: *mut xdp_md, is_in_hand: u32) -> u32 {
+    whole(context, Side::Inside, is_in_hand != 0, edge_decide_inside)
 }
 
 /// As [`edge_any_inside`], from the upstream.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn edge_any_outside(context: *mut xdp_md) -> u32 {
-    whole(context, Side::Outside, edge_decide_outside)
+    whole(context, Side::Outside, false, edge_decide_outside)
 }
 
 /// As [`edge_any_outside`], for kernels before 5.18.
@@ -174,11 +178,11 @@ pub extern "C" fn edge_any_out_linear(context: *mut xdp_md) -> u32 {
 }
 
 #[inline(always)]
-fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
+fn whole(context: *mut xdp_md, side: Side, is_in_hand: bool, decide: Decide) -> u32 {
     if !constants::looks_inside() {
         return any(context, decide);
     }
-    if edge_parse(context) == 0 {
+    if !is_in_hand && edge_parse(context) == 0 {
         return xdp_action::XDP_ABORTED;
     }
     if constants::identifies() && matches!(side, Side::Inside) {
@@ -187,7 +191,9 @@ fn whole(context: *mut xdp_md, side: Side, decide: Decide) -> u32 {
     inspect::look_into(context, side);
     let action = decide(context);
     if matches!(side, Side::Inside) {
-        inspect::edge_settle(context, u32::from(action == xdp_action::XDP_PASS));
+        if inspect::settles() {
+            inspect::edge_settle(context, u32::from(action == xdp_action::XDP_PASS));
+        }
         if action == xdp_action::XDP_DROP && copies::is_wanted() {
             copies::edge_copy_initial(context);
         }
@@ -205,12 +211,15 @@ fn any(context: *mut xdp_md, decide: Decide) -> u32 {
 fn decide<const LINEAR: bool>(context: *mut xdp_md, side: Side) -> u32 {
     let mut context = Context::<LINEAR>::new(XdpContext::new(context));
     let Some(packet) = in_hand::get() else { return xdp_action::XDP_ABORTED };
-    let length = context.length() as u32;
+    let known = if LINEAR || !constants::looks_inside() { 0 } else { in_hand::found().map_or(0, |found| found.length) };
+    let length = if known == 0 { context.length() as u32 } else { known };
+    let arrival = Arrival { context: context.raw(), length };
+    let mut observer = Kernel { arrival, is_deferred: false };
     // Before 5.18 nothing is looked into.
     let verdict = if LINEAR {
-        judge::<LINEAR, false>(&context, packet, side, length, Tables::<CALLS>)
+        judge::<LINEAR, false>(&context, packet, side, Tables::<CALLS>, &mut observer)
     } else {
-        judge::<LINEAR, false>(&context, packet, side, length, Tables::<CALLS, IN_HAND>)
+        judge::<LINEAR, false>(&context, packet, side, Tables::<CALLS, IN_HAND>, &mut observer)
     };
     match verdict {
         Some(Verdict::Pass) => xdp_action::XDP_PASS,
@@ -236,13 +245,12 @@ fn judge<const LINEAR: bool, const PLAIN: bool>(
     context: &Context<LINEAR>,
     packet: &Packet,
     side: Side,
-    length: u32,
     tables: impl engine::Tables,
+    observer: &mut Kernel<LINEAR, PLAIN>,
 ) -> Option<Verdict> {
-    let arrival = Arrival { context: context.raw(), length };
-    let mut observer = Kernel::<LINEAR, PLAIN> { arrival };
-    let decision = engine::decide(side, &context.frame(), packet, &tables, &mut observer)?;
-    let bytes = u64::from(length);
+    let arrival = observer.arrival;
+    let decision = engine::decide(side, &context.frame(), packet, &tables, observer)?;
+    let bytes = u64::from(arrival.length);
     count::interface(constants::interface_slot(context.interface()), decision.verdict, bytes);
     match decision.cause {
         Cause::NoRule => {}

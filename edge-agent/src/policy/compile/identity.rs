@@ -59,6 +59,12 @@ pub struct HashedHello {
 }
 
 impl HashedHello {
+    /// As [`Self::holds`].
+    pub fn is(&self, ja4: &Ja4) -> bool {
+        let letters = ja4.letters().as_bytes().first_chunk();
+        letters.is_some_and(|letters| self.holds(letters, ja4.ciphers_hash(), ja4.extensions_hash()))
+    }
+
     /// Whether a hello with this JA4 is meant.
     pub fn holds(&self, letters: &[u8; 10], ciphers: [u8; 6], extensions: [u8; 6]) -> bool {
         let letters = self.letters.iter().zip(letters).all(|(wanted, letter)| wanted.is_none_or(|wanted| wanted == *letter));
@@ -70,9 +76,7 @@ impl CompiledIdentity {
     /// Numbers of all signals that a hello over TCP is by all its parts: what the kernel is told once a hello was seen whose JA4 is known as a hash.
     /// Empty: none is about hashes.
     pub fn signals_of_hello(&self, ja4: &Ja4) -> Vec<u32> {
-        let Some(letters) = ja4.letters().as_bytes().first_chunk() else { return Vec::new() };
-        let (ciphers, extensions) = (ja4.ciphers_hash(), ja4.extensions_hash());
-        let of_hash = self.hashed.iter().filter(|hashed| hashed.holds(letters, ciphers, extensions));
+        let of_hash = self.hashed.iter().filter(|hashed| hashed.is(ja4));
         let mut signals: Vec<u32> = of_hash.map(|hashed| hashed.signal).collect();
         if !signals.is_empty() {
             let key = ja4.key().asking(HelloKey::ALL_PARTS);

@@ -39,6 +39,14 @@ impl Resolver<'_> {
         }
     }
 
+    /// The group with the devices that the inventory adds to it, and without those that it forbids it.
+    pub(super) fn with_inventory(&mut self, when: Expr, policy: &str, group: &str) -> Expr {
+        let [added, forbidden] = self.inventory.of_group(policy, group);
+        let mut macs = |ranges| Expr::Signal(self.signal(Signal::Mac(Arc::new(ranges))));
+        let when = if added.is_empty() { when } else { Expr::Any(vec![when, macs(added)]) };
+        if forbidden.is_empty() { when } else { Expr::All(vec![when, Expr::Not(Box::new(macs(forbidden)))]) }
+    }
+
     fn vendor(&mut self, vendor: &Placed<String>) -> Option<SignalId> {
         let Placed { place, value } = vendor;
         if let Some(known) = self.vendors.get(value) {

@@ -36,6 +36,9 @@ pub struct StatusReport {
     pub warnings: Vec<String>,
     /// The data files that the policies in force were resolved with.
     pub sources: Vec<SourceReport>,
+    /// Devices that the agent knows.
+    #[serde(default)]
+    pub devices: u64,
     /// Why the last attempt to load changed nothing.
     pub last_failure: Option<String>,
 }
@@ -119,6 +122,7 @@ impl From<&Status> for StatusReport {
             sources,
             load_failures: _,
             last_failure,
+            devices,
             snapshot,
         } = status;
         Self {
@@ -130,6 +134,7 @@ impl From<&Status> for StatusReport {
             policies: policies.iter().map(|PolicyStatus { name, .. }| name.clone()).collect(),
             warnings: warnings.clone(),
             sources: sources.iter().map(|source| SourceReport::at(source, SystemTime::now())).collect(),
+            devices: devices.known,
             last_failure: last_failure.as_ref().map(|Failure { problems, .. }| problems.clone()),
             ..Self::without_agent(snapshot)
         }
@@ -168,6 +173,7 @@ impl StatusReport {
             tables: tables.iter().map(TableReport::from).collect(),
             warnings: Vec::new(),
             sources: Vec::new(),
+            devices: 0,
             last_failure: None,
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use edge_ebpf::abi::{AnswerResult, Counter, Reason, Verdict};
 
-use crate::agent::status::{PolicyStatus, SourceStatus, Stage, Status};
+use crate::agent::status::{DeviceCounts, PolicyStatus, SourceStatus, Stage, Status};
 use crate::dataplane::snapshot::{InterfaceSnapshot, Role, RuleSnapshot, Snapshot, TableUse, XdpMode};
 
 pub(crate) fn status() -> Status {
@@ -45,6 +45,7 @@ pub(crate) fn status() -> Status {
         }],
         load_failures: Stage::ALL.into_iter().map(|stage| (stage, u64::from(stage == Stage::Resolve))).collect(),
         last_failure: None,
+        devices: DeviceCounts { known: 8, changes: vec![("tcp_syn", 2)] },
         snapshot: Snapshot {
             generation: 7,
             interfaces: vec![

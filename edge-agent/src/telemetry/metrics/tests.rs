@@ -35,6 +35,16 @@ edge_copies_total{kind="answer_over_tcp",result="nothing"} 0
 edge_copies_total{kind="answer_over_tcp",result="taught"} 0
 edge_copies_total{kind="answer_over_tcp",result="unreadable"} 0
 edge_copies_total{kind="answer_over_tcp",result="untold"} 0
+edge_copies_total{kind="client_hello",result="incomplete"} 0
+edge_copies_total{kind="client_hello",result="nothing"} 0
+edge_copies_total{kind="client_hello",result="taught"} 0
+edge_copies_total{kind="client_hello",result="unreadable"} 0
+edge_copies_total{kind="client_hello",result="untold"} 0
+edge_copies_total{kind="fact",result="incomplete"} 0
+edge_copies_total{kind="fact",result="nothing"} 0
+edge_copies_total{kind="fact",result="taught"} 0
+edge_copies_total{kind="fact",result="unreadable"} 0
+edge_copies_total{kind="fact",result="untold"} 0
 edge_copies_total{kind="long_answer",result="incomplete"} 0
 edge_copies_total{kind="long_answer",result="nothing"} 0
 edge_copies_total{kind="long_answer",result="taught"} 0
@@ -45,6 +55,8 @@ edge_copies_total{kind="quic_initial",result="nothing"} 0
 edge_copies_total{kind="quic_initial",result="taught"} 0
 edge_copies_total{kind="quic_initial",result="unreadable"} 0
 edge_copies_total{kind="quic_initial",result="untold"} 0
+edge_device_changes_total{kind="tcp_syn"} 2
+edge_devices 8
 edge_dns_answers_total{result="learned"} 1
 edge_dns_answers_total{result="malformed"} 4
 edge_dns_answers_total{result="nothing"} 2

@@ -57,9 +57,6 @@ impl Names for Listener<'_> {
     fn wire(&mut self, at: usize, end: usize) -> Walked {
         self.labels.wire(&self.frame, &KEYS, at, end)
     }
-    fn text(&mut self, at: usize, end: usize) -> Walked {
-        self.labels.text(&self.frame, &KEYS, at, end)
-    }
     fn row(&mut self) -> u32 {
         self.hashes.push(suffixes(&KEYS, &self.labels).last());
         self.labels.count() as u32

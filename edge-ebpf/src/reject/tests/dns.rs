@@ -22,9 +22,6 @@ impl Names for Ends<'_> {
     fn wire(&mut self, at: usize, end: usize) -> Walked {
         self.1.wire(&self.0, &SEED, at, end)
     }
-    fn text(&mut self, _: usize, _: usize) -> Walked {
-        Walked::MALFORMED
-    }
     fn row(&mut self) -> u32 {
         0
     }

@@ -64,9 +64,6 @@ impl Names for Listener<'_> {
         self.spans.push((at, walked.end()));
         walked
     }
-    fn text(&mut self, at: usize, end: usize) -> Walked {
-        self.here.text(at, end)
-    }
     fn row(&mut self) -> u32 {
         self.here.labels.count() as u32
     }
