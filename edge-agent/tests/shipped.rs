@@ -41,7 +41,8 @@ fn with_mode(mode: &str) -> (tempfile::TempDir, Vec<PathBuf>) {
         for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
             let text = fs::read_to_string(&file).unwrap();
             let target = into.join(file.file_name().unwrap());
-            if file.extension().is_some_and(|extension| extension == "yaml") {
+            // Databases of fingerprints are YAML as well.
+            if file.extension().is_some_and(|extension| extension == "yaml") && text.contains("\nkind: Policy\n") {
                 let line = text.lines().find(|line| line.starts_with("  mode: ")).unwrap_or_else(|| panic!("{}: no mode", file.display()));
                 fs::write(&target, text.replacen(line, &format!("  mode: {mode}"), 1)).unwrap();
                 policies.push(target);
