@@ -39,9 +39,6 @@ pub struct Identifying<'a> {
     unknown: u32,
 }
 
-/// Sets beyond those of the policies, for hellos whose JA4 these know as hashes, that come while the generation is in force.
-const SPARE_SETS: u32 = 1024;
-
 /// Which bit of a device each signal is.
 #[derive(Clone, Debug, Default)]
 pub struct Slots {
@@ -72,10 +69,6 @@ impl Slots {
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
     pub slots: Slots,
-    /// As the table has them.
-    sets: Vec<SignalSet>,
-    /// Sets that it has room for.
-    capacity: u32,
 }
 
 impl Signals {
@@ -83,24 +76,11 @@ impl Signals {
     ///
     /// # Errors
     /// If the kernel refuses the values.
-    pub fn know_hello(&mut self, object: &mut Object, key: HelloKey, signals: &[u32]) -> Result<bool, Error> {
-        let key = Value(key.asking(HelloKey::ALL_PARTS));
-        let known = object.hash::<HelloKey, u32>(HELLO_KEYS)?.get(&key, 0).map_or(0, |Value(set)| set);
-        let mut wanted = self.sets.get(known as usize).copied().unwrap_or_default();
+    pub fn know_hello(&self, object: &mut Object, key: HelloKey, signals: &[u32]) -> Result<bool, Error> {
+        let key = key.asking(HelloKey::ALL_PARTS);
+        let mut wanted = object.hash::<HelloKey, SignalSet>(HELLO_KEYS)?.get(&Value(key), 0).map_or(SignalSet::default(), |Value(set)| set);
         wanted.iter_mut().zip(self.slots.set(signals)).for_each(|(word, signals)| *word |= signals);
-        let place = match self.sets.iter().position(|set| *set == wanted) {
-            Some(place) => place as u32,
-            None if self.sets.len() >= self.capacity as usize => return Ok(false),
-            None => {
-                let place = self.sets.len() as u32;
-                let mut sets = object.array::<SignalSet>(SIGNAL_SETS)?;
-                sets.set(place, Value(wanted), 0).map_err(Error::map("write", SIGNAL_SETS))?;
-                self.sets.push(wanted);
-                place
-            }
-        };
-        let mut keys = object.hash::<HelloKey, u32>(HELLO_KEYS)?;
-        Ok(keys.insert(key, Value(place), 0).is_ok())
+        Ok(know_hello(object, key, wanted).is_ok())
     }
 }
 
@@ -225,7 +205,7 @@ impl<'a> Identifying<'a> {
             .map_max_entries(DEVICE_STATES, places)
             .map_max_entries(DEVICE_ROWS, rows)
             .map_max_entries(FACT_STATES, entries(states))
-            .map_max_entries(SIGNAL_SETS, entries(sets) + self.spare())
+            .map_max_entries(SIGNAL_SETS, entries(sets))
             .map_max_entries(GROUP_OPS, (*ops).max(1))
             .map_max_entries(MAC_FACTS, entries(macs))
             .map_max_entries(HELLO_KEYS, MAX_HELLO_KEYS);
@@ -253,15 +233,9 @@ impl<'a> Identifying<'a> {
         if self.slots.reused.is_empty() { Ok(()) } else { self.take_reused(object) }
     }
 
-    fn spare(&self) -> u32 {
-        if self.identity.is_some_and(|identity| !identity.hashed.is_empty()) { SPARE_SETS } else { 0 }
-    }
-
     /// For what is found out later.
     pub fn signals(&self) -> Signals {
-        let sets = self.identity.map_or(&[][..], |identity| &identity.sets);
-        let sets: Vec<SignalSet> = sets.iter().map(|set| self.slots.set(set)).collect();
-        Signals { slots: self.slots.clone(), capacity: sets.len().max(1) as u32 + self.spare(), sets }
+        Signals { slots: self.slots.clone() }
     }
 
     fn slotted(&self, op: GroupOp) -> GroupOp {

@@ -263,10 +263,8 @@ impl Object {
     /// # Errors
     /// If the kernel refuses it.
     pub fn know_hello(&mut self, key: HelloKey, signals: &[u32]) -> Result<bool, Error> {
-        let mut known = std::mem::take(&mut self.signals);
-        let result = known.know_hello(self, key, signals);
-        self.signals = known;
-        result
+        let known = self.signals.clone();
+        known.know_hello(self, key, signals)
     }
 
     /// Has the program tell the agent of facts anew that it was told of before.

@@ -120,6 +120,12 @@ impl KernelEngine {
         Ok(engine)
     }
 
+    /// The same, as if the agent had seen no hello before: one that policies know as a hash is not known until the program is told.
+    #[must_use]
+    pub fn without_hellos(self) -> Self {
+        Self { hellos: None, ..self }
+    }
+
     /// The generation itself, for what there is beside a frame's way.
     pub fn object(&mut self) -> &mut Object {
         &mut self.object

@@ -100,7 +100,7 @@ impl Both {
         let (evaluator, _) = devices.prepare(&mut compiled);
         let policies = edge_agent::identity::devices::Policies { groups: Groups::default(), evaluator };
         devices.in_force(policies, Arc::default(), 10, &IdentityConfig::default());
-        let engine = KernelEngine::new(&compiled, conduct).expect("the kernel takes the programs");
+        let engine = KernelEngine::new(&compiled, conduct).expect("the kernel takes the programs").without_hellos();
         Self { engine, conduct, reader: Reader::default(), devices }
     }
 

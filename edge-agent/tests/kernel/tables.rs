@@ -74,7 +74,7 @@ fn learned_addresses_are_counted_until_their_time_comes() {
     drop(dataplane);
     let left = readout::without_agent(namespace.pins().root(), &namespace.interfaces()).expect("the pins are read");
     let told: Vec<_> = left.tables.iter().map(|table| (table.table, table.entries)).collect();
-    assert_eq!(told, [("rule_counters", 2), ("interface_counters", 1), ("fragments", 0), ("learned", 200), ("flows", 0)]);
+    assert_eq!(told, [("rule_counters", 2), ("interface_counters", 1), ("fragments", 0), ("learned", 200), ("flows", 0), ("devices", 0)]);
 }
 
 #[test]
