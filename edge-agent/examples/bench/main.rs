@@ -2,6 +2,7 @@
 
 mod expected;
 mod goal;
+mod identity;
 mod kernel;
 mod line_rate;
 mod live;

@@ -362,6 +362,11 @@ fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
 }
 
 /// With the extensions of a browser, in its order.
+/// A browser's, with some name.
+pub fn some_hello() -> Vec<u8> {
+    hello(&server_name("www.example.org"))
+}
+
 fn hello(server_name: &Block) -> Vec<u8> {
     let suites: [u16; 16] =
         [0x0a0a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d, 0x002f, 0x0035];

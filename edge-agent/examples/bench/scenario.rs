@@ -11,6 +11,7 @@ use xtask::lab::Namespace;
 
 use crate::expected::{DROP, PASS};
 use crate::goal::{Goal, Values};
+use crate::identity::Told;
 use crate::measure::{Effort, Samples, Subject, measure};
 use crate::names::{Asked, Carrier, Plain, Rotation};
 use crate::report::{Row, rounded};
@@ -103,6 +104,20 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "devices_1m", group: Group::Varied, floor: EMPTY_MAC, goal: Goal::AtMostMisses("groups_64"),
         about: "64 groups and rules, 1,000,000 devices, dropped",
         make: |shop, name| shop.varied_devices(name, &shop.groups(MILLION)?, &sets::random_macs(MILLION)) },
+
+    // Devices known by what they do. Beside a group of one MAC, each time for the same frame.
+    Scenario { name: "identity_off_data", group: Group::Fixed, floor: EMPTY, goal: Goal::None,
+        about: "TCP data, a group of one MAC, dropped", make: |shop, name| shop.told(name, Told::Data, shop.identity_off()?, false) },
+    Scenario { name: "identity_data", group: Group::Fixed, floor: EMPTY, goal: Goal::AtMostPlus(2.0, "identity_off_data"),
+        about: "the same, of a device that DHCP put into its group", make: |shop, name| shop.told(name, Told::Data, shop.identity()?, true) },
+    Scenario { name: "identity_off_syn", group: Group::Fixed, floor: EMPTY, goal: Goal::None,
+        about: "a SYN, a group of one MAC, dropped", make: |shop, name| shop.told(name, Told::Syn, shop.identity_off()?, false) },
+    Scenario { name: "identity_syn", group: Group::Fixed, floor: EMPTY, goal: Goal::AtMostPlus(100.0, "identity_off_syn"),
+        about: "the same, its shape read", make: |shop, name| shop.told(name, Told::Syn, shop.identity()?, true) },
+    Scenario { name: "identity_dhcp", group: Group::Fixed, floor: EMPTY, goal: Goal::AtMost(300.0),
+        about: "a DHCPDISCOVER with three facts, passed", make: |shop, name| shop.told(name, Told::Dhcp, shop.identity()?, true) },
+    Scenario { name: "identity_hello", group: Group::Fixed, floor: EMPTY, goal: Goal::AtMost(320.0),
+        about: "a ClientHello of 517 bytes in one segment, its name and JA4 read", make: |shop, name| shop.told(name, Told::Hello, shop.identity()?, true) },
 
     // 300,000 watched names in use, and a rule on them for the device. Frames that carry none: beside the same rule without names.
     Scenario { name: "names_off_tcp", group: Group::Fixed, floor: EMPTY, goal: Goal::None,
