@@ -51,6 +51,8 @@ pub enum Outcome {
     TimedOut,
     /// Told no: TCP RST, or an ICMP error.
     Refused,
+    /// Its name has no address: the query was stopped.
+    NoAddress,
     /// Something else went wrong.
     Failed(String),
 }
@@ -58,7 +60,7 @@ pub enum Outcome {
 impl Outcome {
     /// Kept from the server, one way or the other.
     pub fn is_blocked(&self) -> bool {
-        matches!(self, Self::TimedOut | Self::Refused)
+        matches!(self, Self::TimedOut | Self::Refused | Self::NoAddress)
     }
 }
 
@@ -68,6 +70,7 @@ impl fmt::Display for Outcome {
             Self::Reached => "reached",
             Self::TimedOut => "blocked, no answer",
             Self::Refused => "blocked, refused",
+            Self::NoAddress => "blocked, no address",
             Self::Failed(why) => why,
         })
     }
@@ -140,9 +143,10 @@ impl Try {
             .arg(format!("{scheme}://{}/", self.server.name))
             .output()
             .context("cannot start curl")?;
-        // Exit codes of curl(1): 7 is a connection refused, by RST or by ICMP, and 28 a time-out.
+        // Exit codes of curl(1): 6 is a name that nobody gives an address for, 7 a connection refused, by RST or by ICMP, and 28 a time-out.
         Ok(match status.code() {
             Some(0) if String::from_utf8_lossy(&stdout) == format!("200 {}", self.address()) => Outcome::Reached,
+            Some(6) => Outcome::NoAddress,
             Some(7) => Outcome::Refused,
             Some(28) => Outcome::TimedOut,
             _ => Outcome::Failed(String::from_utf8_lossy(&stderr).trim().to_owned()),

@@ -21,6 +21,8 @@ use crate::lab::{Lab, signal};
 use crate::setup::{Purpose, setup};
 use table::{RuleCount, Table};
 
+/// Folder of the case that the lab plays.
+const CASE: &str = "iaf-2014";
 /// Time from one round of traffic to the next.
 const INTERVAL: Duration = Duration::from_secs(3);
 
@@ -67,7 +69,7 @@ fn in_lab(once: bool) -> Result<()> {
     println!("lab: building the network");
     let lab = Lab::start()?;
     println!("lab: starting the agent");
-    let agent = Agent::start(&lab, &agent_path()?, &Settings::new(workspace().join("policies")))?;
+    let agent = Agent::start(&lab, &agent_path()?, &Settings::new(workspace().join("policies").join(CASE)))?;
     let live = std::io::stdout().is_terminal() && !once;
 
     for round in 1.. {
@@ -82,8 +84,11 @@ fn in_lab(once: bool) -> Result<()> {
         }
         let how_to_end = if once { "" } else { " · Ctrl-C ends it" };
         println!("edge-filter lab · round {round}{how_to_end}\n");
-        println!("  phone:   {}, a prefix of Xiaomi, which the policy iaf-2014 keeps from servers in China", PHONE.mac);
-        println!("  laptop:  {}, a prefix of Lenovo, which no policy is about", LAPTOP.mac);
+        println!(
+            "  phone:   {}, a prefix of Xiaomi, which the policy iaf-2014 keeps from servers in China, and from the vendor's names",
+            PHONE.mac
+        );
+        println!("  laptop:  {}, a prefix of Lenovo, which it is not about", LAPTOP.mac);
         println!("  gateway: the agent, with the program in XDP on {} and {}\n", gateway::INSIDE, gateway::OUTSIDE);
         println!("{table}");
         println!("  Counted in the kernel, read from the agent's metrics.");

@@ -13,9 +13,10 @@ use Expected::{Blocked, Reached};
 use Family::{Ipv4, Ipv6};
 use Protocol::{Echo, Http, Https, Lookup};
 
-/// The shipped policies keep the phone, by its vendor, from every server in China; its look-ups and the rest of the world stay open.
+/// The policy keeps the phone, by its vendor, from every server in China and from the vendor's names, whose look-ups it stops; the rest of the world
+/// stays open.
 const PHONE: [(Protocol, Server, Family, Expected); 8] = [
-    (Lookup, REPORTING, Ipv4, Reached),
+    (Lookup, REPORTING, Ipv4, Blocked),
     (Http, REPORTING, Ipv4, Blocked),
     (Https, REPORTING, Ipv4, Blocked),
     (Https, REPORTING, Ipv6, Blocked),
@@ -25,7 +26,7 @@ const PHONE: [(Protocol, Server, Family, Expected); 8] = [
     (Https, ELSEWHERE, Ipv6, Reached),
 ];
 
-/// The same for the laptop, which no policy is about.
+/// The same for the laptop, which it is not about.
 const LAPTOP: [(Protocol, Server, Family, Expected); 5] = [
     (Http, REPORTING, Ipv4, Reached),
     (Https, REPORTING, Ipv4, Reached),

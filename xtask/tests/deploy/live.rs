@@ -22,11 +22,11 @@ const LISTEN: &str = "127.0.0.1:9651";
 /// Long enough for a rate over scrapes a second apart.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A policy in mode `monitor` that ends one day, so that the panels of what would be blocked, and of expiry, have something to show.
+/// A policy in mode `monitor` that ends one day, and has a deadline, so that the panels and alerts of what would be blocked, and of dates, have something to show.
 const TRIAL: &str = r#"
 apiVersion: edge/v1
 kind: Policy
-metadata: {name: trial, title: What would happen to laptops, expires: 2199-12-31}
+metadata: {name: trial, title: What would happen to laptops, expires: 2199-12-31, stopBy: 2199-01-01}
 spec:
   mode: monitor
   devices: {laptops: {mac: ["10:c5:95:00:00:00/24"]}}
@@ -73,7 +73,7 @@ fn every_query_has_data_and_the_banned_device_raises_its_alert_and_is_named() ->
         report["rule"]["rule"] == "no-reporting"
             && report["device"] == PHONE.mac
             && report["destination"] == REPORTING.ipv4.to_string()
-            && report["destination_port"] == port::HTTP
+            && report["destination_port"] == port::UDP_ECHO
             && report["interface"] == gateway::INSIDE
             && report["verdict"] == "drop"
     };
@@ -82,11 +82,13 @@ fn every_query_has_data_and_the_banned_device_raises_its_alert_and_is_named() ->
     Ok(())
 }
 
-/// The shipped policies and the trial.
+/// A shipped policy with its lists, and the trial.
 fn policies(lab: &Lab) -> Result<PathBuf> {
     let folder = lab.directory.path().join("policies");
     fs::create_dir_all(&folder)?;
-    output(std::process::Command::new("cp").arg("--recursive").arg(workspace().join("policies/.")).arg(&folder))?;
+    for shipped in ["iaf-2014", "lists"] {
+        output(std::process::Command::new("cp").arg("--recursive").arg(workspace().join("policies").join(shipped)).arg(&folder))?;
+    }
     lab.directory.write("policies/trial/trial.yaml", TRIAL)?;
     Ok(folder)
 }
@@ -174,9 +176,10 @@ fn get(namespace: &Namespace, path: &str, parameters: &[(&str, &str)]) -> Result
 
 /// The phone is kept from its server, and the laptop is not.
 fn make_traffic(lab: &Lab) -> Result<()> {
-    let http = |server| Try { protocol: Protocol::Http, server, family: Family::Ipv4 };
-    http(REPORTING).from(&lab.phone, &lab.directory)?;
-    http(ELSEWHERE).from(&lab.laptop, &lab.directory)?;
+    let ipv4 = |protocol, server| Try { protocol, server, family: Family::Ipv4 };
+    // By its address: the name would not be resolved.
+    ipv4(Protocol::Echo, REPORTING).from(&lab.phone, &lab.directory)?;
+    ipv4(Protocol::Http, ELSEWHERE).from(&lab.laptop, &lab.directory)?;
     Ok(())
 }
 
