@@ -20,7 +20,8 @@ pub fn walk(states: &impl States, bytes: &impl Bytes, first: u32, start: usize, 
         bytes: *bytes,
         at: forget(start, noise),
         end: forget(end, noise.wrapping_add(1)),
-        state: first as usize,
+        // See `dhcp`.
+        state: forget(first as usize, noise.wrapping_add(3)),
         line: usize::from(ends_with_line),
         noise,
     };

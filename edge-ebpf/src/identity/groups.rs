@@ -33,7 +33,9 @@ pub struct Membership {
 pub fn compute(groups: &impl Groups, signals: SignalSet, mac: &MacFacts, membership: &mut Membership, noise: u64) {
     membership.known = u64::from(mac.known != 0);
     add(groups, membership, mac.always, u64::MAX);
-    let run = Run { groups: *groups, signals, mac: mac.signals, membership, index: 0, stack: 0, noise };
+    // See `dhcp`.
+    let [index, stack] = [2, 3].map(|salt| forget(0, noise.wrapping_add(salt)) as u64);
+    let run = Run { groups: *groups, signals, mac: mac.signals, membership, index, stack, noise };
     let (_, run) = take::<{ MAX_GROUP_OPS + 4 }, _>(run, 0, noise);
     let Run { membership, .. } = run;
     let unknown = membership.known.wrapping_sub(1);

@@ -117,7 +117,7 @@ pub fn read(bytes: &impl Bytes, start: usize, end: usize, transport: Transport) 
     if after > end || length > 2 * MAX_CIPHERS || !length.is_multiple_of(2) {
         return None;
     }
-    let list = Values { bytes: *bytes, at, end: after, sum: 0, count: 0, noise };
+    let list = Values { bytes: *bytes, at, end: after, sum: 0, count: forget(0, noise.wrapping_add(6)), noise };
     let (read, Values { sum: ciphers, count: cipher_count, .. }) = take::<{ MAX_CIPHERS + 4 }, _>(list, TOO_MANY, noise);
     if read != READ {
         return None;
@@ -127,7 +127,9 @@ pub fn read(bytes: &impl Bytes, start: usize, end: usize, transport: Transport) 
         return None;
     }
     at = forget(at + 1 + usize::from(bytes.view::<1>(at)?.u8::<0>()), noise);
-    let mut extensions = Extensions { bytes: *bytes, at, end, sum: 0, count: 0, name: 0, alpn: 0, versions: 0, algorithms: 0, noise };
+    // Nothing yet, see `dhcp`.
+    let [count, name, alpn, versions, algorithms] = [7, 8, 9, 10, 11].map(|salt| forget(0, noise.wrapping_add(salt)));
+    let mut extensions = Extensions { bytes: *bytes, at, end, sum: 0, count, name, alpn, versions, algorithms, noise };
     if at != end {
         if at + 2 > end || at + 2 + usize::from(bytes.view::<2>(at)?.u16::<0>()) != end {
             return None;
@@ -256,7 +258,13 @@ fn highest(bytes: &impl Bytes, at: usize, end: usize, noise: u64) -> Option<u16>
     if usize::from(header.u16::<2>()) != length + 1 || list_end > end || !length.is_multiple_of(2) {
         return None;
     }
-    let versions = Versions { bytes: *bytes, at: forget(at + 5, noise), end: forget(list_end, noise.wrapping_add(1)), highest: 0, noise };
+    let versions = Versions {
+        bytes: *bytes,
+        at: forget(at + 5, noise),
+        end: forget(list_end, noise.wrapping_add(1)),
+        highest: forget(0, noise.wrapping_add(2)),
+        noise,
+    };
     let (read, Versions { highest, .. }) = take::<{ MAX_VERSIONS + 2 }, _>(versions, TOO_MANY, noise);
     if read == READ { Some(highest as u16) } else { None }
 }

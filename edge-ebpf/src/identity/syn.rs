@@ -181,17 +181,19 @@ pub fn read(frame: &Frame<'_>, packet: &Packet, shape: &mut impl Shape) -> usize
     if frame.length() < end {
         return 0;
     }
+    // Nothing yet, see `dhcp`.
+    let [kinds, ended, mss, scale, timestamps, of_options] = [7, 8, 9, 10, 11, 12].map(|salt| forget(0, noise.wrapping_add(salt)));
     let options = Options {
         bytes: *frame,
         shape,
         at: forget(start, noise),
         end: forget(end, noise.wrapping_add(1)),
-        kinds: 0,
-        ended: 0,
-        mss: 0,
-        scale: 0,
-        timestamps: 0,
-        quirks: 0,
+        kinds,
+        ended,
+        mss,
+        scale,
+        timestamps,
+        quirks: of_options,
         noise,
     };
     // One more, which finds the end.

@@ -23,7 +23,12 @@ const LENGTH: usize = 11;
 pub fn read(bytes: &impl Bytes, start: usize, end: usize) -> Span {
     let Some(view) = bytes.view::<8>(start) else { return Span::default() };
     let noise = view.text::<0>();
-    let lines = Lines { bytes: *bytes, at: forget(start, noise), end: forget(end, noise.wrapping_add(1)), starts: 0 };
+    let lines = Lines {
+        bytes: *bytes,
+        at: forget(start, noise),
+        end: forget(end, noise.wrapping_add(1)),
+        starts: forget(0, noise.wrapping_add(2)),
+    };
     let (found, Lines { at, .. }) = take::<STEPS, _>(lines, 0, noise);
     if found == 0 {
         return Span::default();
