@@ -82,6 +82,7 @@ impl Replay {
         let kind = engine.kind();
         let mut engine = kind.start(&resolution.resolved, &compiled, config.conduct)?;
         // Verdicts are the engine's; which groups a device is in by what it has shown, only this one tells.
+        let shows = resolution.resolved.signals.iter().any(|signal| signal.macs().is_none());
         let mut known = Oracle::new(&resolution.resolved, config.conduct);
         let mut out = io::stdout().lock();
         let mut summary = Summary { engine: kind.name(), frames: frames.len(), breaks_off, ..Summary::default() };
@@ -112,7 +113,7 @@ impl Replay {
             let seen = Seen::of(&frame, &inside);
             let context = || format!("frame {number} of {}", capture.display());
             let outcome = engine.run_on(seen.side, &frame).with_context(context)?;
-            if json {
+            if json && shows {
                 known.run_on(seen.side, &frame).with_context(context)?;
             }
             // What is stopped does not reach the device.

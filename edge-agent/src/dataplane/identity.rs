@@ -65,25 +65,6 @@ impl Slots {
     }
 }
 
-/// What the tables of a generation say of signals, for what the agent finds out while it is in force.
-#[derive(Clone, Debug, Default)]
-pub struct Signals {
-    pub slots: Slots,
-}
-
-impl Signals {
-    /// Has the program know a hello as these signals, beside those that it knows it as. False: there is no room.
-    ///
-    /// # Errors
-    /// If the kernel refuses the values.
-    pub fn know_hello(&self, object: &mut Object, key: HelloKey, signals: &[u32]) -> Result<bool, Error> {
-        let key = key.asking(HelloKey::ALL_PARTS);
-        let mut wanted = object.hash::<HelloKey, SignalSet>(HELLO_KEYS)?.get(&Value(key), 0).map_or(SignalSet::default(), |Value(set)| set);
-        wanted.iter_mut().zip(self.slots.set(signals)).for_each(|(word, signals)| *word |= signals);
-        Ok(know_hello(object, key, wanted).is_ok())
-    }
-}
-
 /// A device, and the signals that it has shown, by number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
@@ -234,8 +215,8 @@ impl<'a> Identifying<'a> {
     }
 
     /// For what is found out later.
-    pub fn signals(&self) -> Signals {
-        Signals { slots: self.slots.clone() }
+    pub fn slots(&self) -> Slots {
+        self.slots.clone()
     }
 
     fn slotted(&self, op: GroupOp) -> GroupOp {

@@ -5,11 +5,11 @@ use std::io;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use edge_ebpf::abi::identity::{HelloKey, MAX_TOLD};
+use edge_ebpf::abi::identity::{HelloKey, MAX_TOLD, SignalSet};
 use edge_ebpf::abi::{MAX_RULES, OnUninspectable, Pool, Reason, RuleEntry, row_size};
 
 use super::error::Error;
-use super::identity::{Identifying, Signals, Slots};
+use super::identity::{Identifying, Slots, know_hello};
 use super::interface_hash::InterfaceHash;
 use super::kernel::Kernel;
 use super::names::Looking;
@@ -128,7 +128,7 @@ pub struct Object {
     sizes: Sizes,
     reads_answers: bool,
     learns: bool,
-    signals: Signals,
+    slots: Slots,
 }
 
 impl Object {
@@ -209,7 +209,7 @@ impl Object {
         drop(loader);
         let reads_answers = kernel.names() && wants_answers(compiled);
         let learns = kernel.names() && (compiled.names.is_some() || compiled.identity.is_some());
-        let mut object = Self { ebpf, kernel, sizes, reads_answers, learns, signals: identifying.signals() };
+        let mut object = Self { ebpf, kernel, sizes, reads_answers, learns, slots: identifying.slots() };
         looking.fill(&mut object)?;
         identifying.fill(&mut object)?;
         Ok(object)
@@ -255,16 +255,29 @@ impl Object {
 
     /// Which bits of a device its signals are.
     pub const fn slots(&self) -> &Slots {
-        &self.signals.slots
+        &self.slots
     }
 
-    /// Has the program know a hello as these signals, by number, from now on. False: there is no room for it.
+    /// Has the program know a hello as these signals, by number, beside those that it knows it as. False: there is no room for it.
     ///
     /// # Errors
     /// If the kernel refuses it.
     pub fn know_hello(&mut self, key: HelloKey, signals: &[u32]) -> Result<bool, Error> {
-        let known = self.signals.clone();
-        known.know_hello(self, key, signals)
+        let (key, wanted) = self.hello(key, signals)?;
+        Ok(know_hello(self, key, wanted).is_ok())
+    }
+
+    /// The key by which the program finds a hello, and all that it then is to know it as.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub fn hello(&mut self, key: HelloKey, signals: &[u32]) -> Result<(HelloKey, SignalSet), Error> {
+        let key = key.asking(HelloKey::ALL_PARTS);
+        let mut wanted = self.slots.set(signals);
+        if let Ok(Value(known)) = self.hash::<HelloKey, SignalSet>(HELLO_KEYS)?.get(&Value(key), 0) {
+            wanted.iter_mut().zip(known).for_each(|(word, known)| *word |= known);
+        }
+        Ok((key, wanted))
     }
 
     /// Has the program tell the agent of facts anew that it was told of before.

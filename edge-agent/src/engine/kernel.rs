@@ -3,7 +3,6 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions};
-use edge_ebpf::abi::identity::{HelloKey, SignalSet};
 use edge_ebpf::abi::{CLOCK_STANDS, Clock, Counter, INTERFACE_HASH, Reason, Verdict};
 use edge_ebpf::engine::Side;
 use jiff::Timestamp;
@@ -12,8 +11,8 @@ use super::counts::Counts;
 use super::observe::{Observation, Observer};
 use super::{Engine, EngineError, Outcome, SOME_TIME, nanoseconds};
 use crate::config::{Conduct, TableSizes};
-use crate::dataplane;
 use crate::dataplane::error::Error;
+use crate::dataplane::identity::know_hello;
 use crate::dataplane::interface_hash::InterfaceHash;
 use crate::dataplane::object::{CLOCK, Constants, INTERFACE_COUNTERS, Object, RULE_COUNTERS, Sharing, UNINSPECTABLE};
 use crate::dataplane::pod::Value;
@@ -180,10 +179,10 @@ impl KernelEngine {
     /// If the kernel does not let its table be written.
     pub fn know_hello(&mut self, ja4: &Ja4) -> Result<(), KernelEngineError> {
         let Some(Hellos { identity, observer: _ }) = &self.hellos else { return Ok(()) };
-        let signals = identity.signals_of_hello(ja4);
+        let signals = identity.hashed_signals(ja4);
         if !signals.is_empty() {
-            // Slots are the signals' own numbers here.
-            dataplane::identity::know_hello(&mut self.object, ja4.key().asking(HelloKey::ALL_PARTS), bits(&signals))?;
+            let (key, wanted) = self.object.hello(ja4.key(), &signals)?;
+            know_hello(&mut self.object, key, wanted)?;
         }
         Ok(())
     }
@@ -243,13 +242,6 @@ impl Engine for KernelEngine {
         let act = self.act_on(side, frame)?;
         Ok(self.explained(act)?)
     }
-}
-
-fn bits(signals: &[u32]) -> SignalSet {
-    signals.iter().fold(SignalSet::default(), |mut set, signal| {
-        set[*signal as usize / 64] |= 1 << (signal % 64);
-        set
-    })
 }
 
 /// The first `count` counters of `map`, summed over the CPUs.

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use edge_ebpf::abi::identity::{FactKind, HelloKey, HelloParts, MAX_FACT, MAX_HELLO_KEYS};
-use edge_ebpf::identity::automaton::{self, States};
-use edge_ebpf::packet::access::Frame;
+use edge_ebpf::abi::identity::{FactKind, HelloKey, HelloParts, MAX_HELLO_KEYS};
 use sha2::{Digest, Sha256};
 
 use super::ja4::Ja4;
@@ -18,8 +16,6 @@ pub type SignalKey = [u8; 16];
 /// A fact, whoever has shown it.
 type Value = (FactKind, Arc<[u8]>);
 
-/// Bytes before what is walked.
-const BEFORE: usize = 8;
 /// Facts whose signals are kept at hand.
 const AT_HAND: usize = 1 << 16;
 
@@ -49,7 +45,7 @@ impl Evaluator {
         }
         let signals: Arc<[u32]> = match kind {
             FactKind::Hello => ja4(value).map_or_else(Vec::new, |ja4| self.of_hello(&ja4)),
-            _ => self.walk(kind, value).to_vec(),
+            _ => self.identity.signals_of_fact(kind, value).to_vec(),
         }
         .into();
         if self.at_hand.len() >= AT_HAND {
@@ -59,12 +55,9 @@ impl Evaluator {
         signals
     }
 
-    /// Numbers of the signals about this hello that the policies know as hashes.
+    /// As [`CompiledIdentity::hashed_signals`].
     pub fn hashed(&self, ja4: &Ja4) -> Vec<u32> {
-        let mut signals: Vec<u32> = self.identity.hashed.iter().filter(|hashed| hashed.is(ja4)).map(|hashed| hashed.signal).collect();
-        signals.sort_unstable();
-        signals.dedup();
-        signals
+        self.identity.hashed_signals(ja4)
     }
 
     pub fn number(&self, key: &SignalKey) -> Option<u32> {
@@ -79,27 +72,13 @@ impl Evaluator {
     fn of_hello(&self, ja4: &Ja4) -> Vec<u32> {
         let key = ja4.key();
         let mut signals = self.hashed(ja4);
-        signals.extend(self.walk(FactKind::Hello, ja4.letters().as_bytes()));
+        signals.extend(self.identity.signals_of_fact(FactKind::Hello, ja4.letters().as_bytes()));
         for parts in 1..=HelloKey::ALL_PARTS.0 {
-            signals.extend(self.hellos.get(&key.asking(HelloParts(parts))).into_iter().flat_map(|set| self.set(*set)));
+            signals.extend(self.hellos.get(&key.asking(HelloParts(parts))).into_iter().flat_map(|set| self.identity.set(*set)));
         }
         signals.sort_unstable();
         signals.dedup();
         signals
-    }
-
-    fn walk(&self, kind: FactKind, value: &[u8]) -> &[u32] {
-        let start = u32::from(self.identity.starts[kind as usize]);
-        if start == 0 || value.is_empty() {
-            return &[];
-        }
-        let bytes = [&[0; BEFORE], &value[..value.len().min(MAX_FACT)]].concat();
-        let ends_with_line = kind == FactKind::UserAgent;
-        self.set(automaton::walk(&Automaton(&self.identity), &Frame::new(&bytes), start, BEFORE, bytes.len(), ends_with_line, 0))
-    }
-
-    fn set(&self, number: u32) -> &[u32] {
-        self.identity.sets.get(number as usize).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -111,14 +90,14 @@ pub fn extend<'a>(identity: &mut CompiledIdentity, hellos: impl Iterator<Item = 
     let mut places: HashMap<HelloKey, usize> = identity.hellos.iter().enumerate().map(|(place, (key, _))| (*key, place)).collect();
     let mut sets: HashMap<Vec<u32>, u32> = identity.sets.iter().cloned().zip(0..).collect();
     for hello in hellos {
-        let mut signals: Vec<u32> = identity.hashed.iter().filter(|hashed| hashed.is(hello)).map(|hashed| hashed.signal).collect();
+        let mut signals = identity.hashed_signals(hello);
         if signals.is_empty() {
             continue;
         }
         let key = hello.key().asking(HelloKey::ALL_PARTS);
         let place = places.get(&key).copied();
         if let Some((_, set)) = place.and_then(|place| identity.hellos.get(place)) {
-            signals.extend(identity.sets.get(*set as usize).into_iter().flatten());
+            signals.extend(identity.set(*set));
         } else if identity.hellos.len() >= MAX_HELLO_KEYS as usize {
             return;
         }
@@ -141,21 +120,6 @@ pub fn extend<'a>(identity: &mut CompiledIdentity, hellos: impl Iterator<Item = 
 pub fn signal_key(text: &str) -> SignalKey {
     let digest = Sha256::digest(text.as_bytes());
     std::array::from_fn(|place| digest[place])
-}
-
-struct Automaton<'a>(&'a CompiledIdentity);
-
-impl Clone for Automaton<'_> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl Copy for Automaton<'_> {}
-
-impl States for Automaton<'_> {
-    fn state(&self, number: u32) -> Option<&edge_ebpf::abi::identity::FactState> {
-        self.0.states.get(number as usize)
-    }
 }
 
 /// A set that is put together by hand, for tests.

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use edge_ebpf::abi::identity::{FactKind, FactState, GroupOp, HelloKey, HelloParts, MAX_FACT, MacFacts, SIGNAL_WORDS, SignalSet};
+use edge_ebpf::abi::identity::{FactKind, HelloKey, HelloParts, MacFacts, SIGNAL_WORDS, SignalSet};
 use edge_ebpf::abi::{POOL, row_size};
-use edge_ebpf::identity::automaton::{self, States};
 use edge_ebpf::identity::dhcp::{self, Said};
-use edge_ebpf::identity::groups::{self, Groups, Membership};
+use edge_ebpf::identity::groups::{self, Membership};
 use edge_ebpf::identity::hello::{self, Transport};
 use edge_ebpf::identity::syn::{self, ShapeBytes};
 use edge_ebpf::identity::user_agent;
@@ -16,10 +15,7 @@ use edge_ebpf::packet::{Family, Fragment, Mac, Packet, protocol};
 
 use crate::identity::ja4::{self, Ja4};
 use crate::policy::compile::Compiled;
-use crate::policy::compile::identity::CompiledIdentity;
-
-/// Bytes before what is walked.
-const BEFORE: usize = 8;
+use crate::policy::compile::identity::{CompiledIdentity, Program};
 
 /// What devices have shown, and the rows that follow.
 pub struct Devices<'a> {
@@ -63,7 +59,7 @@ impl<'a> Devices<'a> {
 
     /// A slot is the signal's own number here.
     fn add(&self, set: u32, signals: &mut SignalSet) {
-        self.add_all(self.identity.sets.get(set as usize).map_or(&[], Vec::as_slice), signals);
+        self.add_all(self.identity.set(set), signals);
     }
 
     fn add_all(&self, numbers: &[u32], signals: &mut SignalSet) {
@@ -73,14 +69,7 @@ impl<'a> Devices<'a> {
     }
 
     fn fact(&self, kind: FactKind, bytes: &[u8], signals: &mut SignalSet) {
-        let start = self.start(kind);
-        if start == 0 || bytes.is_empty() {
-            return;
-        }
-        let bytes = [&[0; BEFORE], &bytes[..bytes.len().min(MAX_FACT)]].concat();
-        let frame = Frame::new(&bytes);
-        let ends_with_line = kind == FactKind::UserAgent;
-        self.add(automaton::walk(&Automaton(self.identity), &frame, start, BEFORE, bytes.len(), ends_with_line, 0), signals);
+        self.add_all(self.identity.signals_of_fact(kind, bytes), signals);
     }
 
     /// What the headers tell of the device, and a DHCP message.
@@ -127,7 +116,7 @@ impl<'a> Devices<'a> {
         if !self.identity.hashed.is_empty()
             && let Some(ja4) = Ja4::of_hello(part(bytes, Span { start, end }), ja4::Transport::Tcp)
         {
-            self.add_all(&self.identity.signals_of_hello(&ja4), signals);
+            self.add_all(&self.identity.hashed_signals(&ja4), signals);
         }
         for parts in 1..=HelloKey::ALL_PARTS.0 {
             if let Some(set) = self.hellos.get(&key.asking(HelloParts(parts))) {
@@ -193,34 +182,4 @@ impl<'a> Devices<'a> {
 
 fn part(frame: &[u8], Span { start, end }: Span) -> &[u8] {
     frame.get(start as usize..end as usize).unwrap_or_default()
-}
-
-#[derive(Clone, Copy)]
-struct Automaton<'a>(&'a CompiledIdentity);
-
-impl States for Automaton<'_> {
-    fn state(&self, number: u32) -> Option<&FactState> {
-        self.0.states.get(number as usize)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Program<'a>(&'a Compiled, &'a CompiledIdentity);
-
-impl Groups for Program<'_> {
-    fn ops(&self) -> u32 {
-        self.1.ops.len() as u32
-    }
-    fn op(&self, index: u32) -> Option<GroupOp> {
-        self.1.ops.get(index as usize).copied()
-    }
-    fn word(&self, class: u32, offset: u32) -> u64 {
-        self.0.pool[(class * self.row_size() + offset) as usize]
-    }
-    fn row_size(&self) -> u32 {
-        row_size(self.0.words) as u32
-    }
-    fn unknown(&self) -> u32 {
-        self.1.unknown
-    }
 }

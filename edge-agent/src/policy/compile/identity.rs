@@ -8,15 +8,17 @@ mod macs;
 mod nfa;
 mod signals;
 
-use edge_ebpf::abi::MAX_WORDS;
-use edge_ebpf::abi::identity::{FACT_KINDS, FactState, GroupOp, HelloKey, MacFacts, SignalSet};
+use edge_ebpf::abi::identity::{FACT_KINDS, FactKind, FactState, GroupOp, HelloKey, MAX_FACT, MacFacts, SignalSet};
+use edge_ebpf::abi::{MAX_WORDS, row_size};
+use edge_ebpf::identity::automaton::{self, States};
+use edge_ebpf::packet::access::Frame;
 
 use self::groups::Groups;
 use self::macs::Known;
 pub(super) use self::macs::devices;
 pub(super) use self::signals::Numbering;
-use super::CompileError;
 use super::rows::{RowPool, set_bit};
+use super::{CompileError, Compiled};
 use crate::identity::ja4::Ja4;
 use crate::policy::model::{DeviceSelector, Resolved};
 
@@ -75,17 +77,58 @@ impl HashedHello {
 }
 
 impl CompiledIdentity {
-    /// Numbers of all signals that a hello over TCP is by all its parts: what the kernel is told once a hello was seen whose JA4 is known as a hash.
-    /// Empty: none is about hashes.
-    pub fn signals_of_hello(&self, ja4: &Ja4) -> Vec<u32> {
-        let of_hash = self.hashed.iter().filter(|hashed| hashed.is(ja4));
-        let mut signals: Vec<u32> = of_hash.map(|hashed| hashed.signal).collect();
-        if !signals.is_empty() {
-            let key = ja4.key().asking(HelloKey::ALL_PARTS);
-            let known = self.hellos.iter().find(|(known, _)| *known == key).and_then(|(_, set)| self.sets.get(*set as usize));
-            signals.extend(known.into_iter().flatten());
+    /// Numbers of the signals that a fact's bytes are; what is behind the first [`MAX_FACT`] is not there for patterns.
+    pub fn signals_of_fact(&self, kind: FactKind, value: &[u8]) -> &[u32] {
+        /// Bytes before what is walked.
+        const BEFORE: usize = 8;
+        let start = u32::from(self.starts[kind as usize]);
+        if start == 0 || value.is_empty() {
+            return &[];
         }
+        let bytes = [&[0; BEFORE], &value[..value.len().min(MAX_FACT)]].concat();
+        let ends_with_line = kind == FactKind::UserAgent;
+        self.set(automaton::walk(&self, &Frame::new(&bytes), start, BEFORE, bytes.len(), ends_with_line, 0))
+    }
+
+    /// Numbers of the signals of a set; none where there is no such set.
+    pub fn set(&self, number: u32) -> &[u32] {
+        self.sets.get(number as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Numbers of the signals about a hello that the policies know as hashes, sorted.
+    pub fn hashed_signals(&self, ja4: &Ja4) -> Vec<u32> {
+        let mut signals: Vec<u32> = self.hashed.iter().filter(|hashed| hashed.is(ja4)).map(|hashed| hashed.signal).collect();
+        signals.sort_unstable();
+        signals.dedup();
         signals
+    }
+}
+
+impl States for &CompiledIdentity {
+    fn state(&self, number: u32) -> Option<&FactState> {
+        self.states.get(number as usize)
+    }
+}
+
+/// The groups' program with the rows that it adds up.
+#[derive(Clone, Copy)]
+pub struct Program<'a>(pub &'a Compiled, pub &'a CompiledIdentity);
+
+impl edge_ebpf::identity::groups::Groups for Program<'_> {
+    fn ops(&self) -> u32 {
+        self.1.ops.len() as u32
+    }
+    fn op(&self, index: u32) -> Option<GroupOp> {
+        self.1.ops.get(index as usize).copied()
+    }
+    fn word(&self, class: u32, offset: u32) -> u64 {
+        self.0.pool[(class * self.row_size() + offset) as usize]
+    }
+    fn row_size(&self) -> u32 {
+        row_size(self.0.words) as u32
+    }
+    fn unknown(&self) -> u32 {
+        self.1.unknown
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use edge_ebpf::abi::MAX_WORDS;
 use edge_ebpf::abi::identity::{FactKind, HelloParts, MAX_GROUP_DEPTH, MAX_SIGNALS};
 use edge_ebpf::identity::automaton::{States, walk};
-use edge_ebpf::identity::groups::{self, Membership, compute};
+use edge_ebpf::identity::groups::{Membership, compute};
 use edge_ebpf::identity::hello;
 use edge_ebpf::packet::access::Frame;
 use proptest::prelude::*;
@@ -185,27 +185,6 @@ fn expression() -> impl Strategy<Value = Expr> {
             inner.prop_map(|part| Expr::Not(Box::new(part))),
         ]
     })
-}
-
-#[derive(Clone, Copy)]
-struct Program<'a>(&'a Compiled, &'a CompiledIdentity);
-
-impl groups::Groups for Program<'_> {
-    fn ops(&self) -> u32 {
-        self.1.ops.len() as u32
-    }
-    fn op(&self, index: u32) -> Option<GroupOp> {
-        self.1.ops.get(index as usize).copied()
-    }
-    fn word(&self, class: u32, offset: u32) -> u64 {
-        self.0.pool[(class * self.row_size() + offset) as usize]
-    }
-    fn row_size(&self) -> u32 {
-        1
-    }
-    fn unknown(&self) -> u32 {
-        self.1.unknown
-    }
 }
 
 #[test]
